@@ -1,0 +1,1 @@
+"""The outside world: processes, restic, the catalog, notifications, locks, secrets."""

@@ -1,0 +1,1 @@
+"""The words of the product as data: frozen dataclasses, ports and errors; standard library only."""

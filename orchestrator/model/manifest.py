@@ -1,0 +1,163 @@
+"""The manifest, schema 1: what a service's run commits, as the stored file `manifest.json`.
+
+UTF-8 JSON with sorted keys, at most 8 MiB. Readers ignore unknown keys and refuse an unknown major version. It names
+the snapshots of its run by tags (run, part, source, item) and by restic ID as a hint: `restic copy` changes IDs but
+keeps tags and notes the ID that it copied from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.model.errors import DataDamaged
+from orchestrator.model.names import point_id
+
+SCHEMA = "resguardo/manifest/1"
+LIMIT = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ManifestItem:
+    """One stored item.
+
+    part: paths|dumps|stream · tree: restic's tree ID where known, else None · snapshot: restic ID in the repository
+    that was written first (a hint) · path: inside the snapshot · seconds: how long its dump took.
+    """
+
+    name: str
+    part: str
+    path: str
+    bytes: int
+    sha256: str | None
+    snapshot: str
+    tree: str | None = None
+    role: str = "data"
+    extension: str = ""
+    seconds: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    counts_exact: bool = False
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ManifestSource:
+    """One source. state: taken|partial|failed · error: why not taken · server: {"version", "image"}."""
+
+    name: str
+    engine: str
+    state: str
+    items: tuple[ManifestItem, ...] = ()
+    error: str = ""
+    server: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A restore point's manifest. files: name → text of policy.yml and services.yml as they were."""
+
+    host: str
+    machine: str
+    service: str
+    tier: str
+    run: str
+    time: datetime
+    ended: datetime
+    result: str
+    sources: tuple[ManifestSource, ...]
+    policy_sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def point(self) -> str:
+        """The restore point's ID."""
+        return point_id(self.service, self.tier, self.run)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    raise TypeError(f"not JSON: {type(value).__name__}")
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the stored form. Raises DataDamaged when it would be over the limit."""
+    body = asdict(manifest)
+    body["schema"] = SCHEMA
+    body["point"] = manifest.point
+    body["policy"] = {"sha256": body.pop("policy_sha256"), "files": body.pop("files")}
+    data = json.dumps(body, sort_keys=True, ensure_ascii=True, default=_plain).encode()
+    if len(data) > LIMIT:
+        raise DataDamaged(f"manifest of {manifest.point}: {len(data)} bytes, over the limit of {LIMIT}")
+    return data
+
+
+def decode(data: bytes) -> Manifest:
+    """Read the stored form. Raises DataDamaged when it is not a manifest of a version that we know."""
+    try:
+        body = json.loads(data)
+        return _manifest(body)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataDamaged(
+            f"manifest cannot be read: {error}", "restore an older point, or use a newer resguardo"
+        ) from error
+
+
+def _manifest(body: Mapping[str, Any]) -> Manifest:
+    if body.get("schema") != SCHEMA:
+        raise ValueError(f"schema is {body.get('schema')!r}, not {SCHEMA!r}")
+    policy = body.get("policy") or {}
+    manifest = Manifest(
+        host=str(body["host"]),
+        machine=str(body["machine"]),
+        service=str(body["service"]),
+        tier=str(body["tier"]),
+        run=str(body["run"]),
+        time=_time(body["time"]),
+        ended=_time(body["ended"]),
+        result=str(body["result"]),
+        sources=tuple(_source(source) for source in body["sources"]),
+        policy_sha256=str(policy.get("sha256", "")),
+        files={str(name): str(text) for name, text in (policy.get("files") or {}).items()},
+        tools={str(name): str(text) for name, text in (body.get("tools") or {}).items()},
+    )
+    if body.get("point") != manifest.point:
+        raise ValueError(f"point {body.get('point')!r} does not agree with {manifest.point!r}")
+    return manifest
+
+
+def _source(body: Mapping[str, Any]) -> ManifestSource:
+    return ManifestSource(
+        name=str(body["name"]),
+        engine=str(body["engine"]),
+        state=str(body["state"]),
+        items=tuple(_item(item) for item in body.get("items") or ()),
+        error=str(body.get("error") or ""),
+        server={str(key): str(value) for key, value in (body.get("server") or {}).items()},
+    )
+
+
+def _item(body: Mapping[str, Any]) -> ManifestItem:
+    return ManifestItem(
+        name=str(body["name"]),
+        part=str(body["part"]),
+        path=str(body["path"]),
+        bytes=int(body["bytes"]),
+        sha256=None if body.get("sha256") is None else str(body["sha256"]),
+        snapshot=str(body.get("snapshot") or ""),
+        tree=None if body.get("tree") is None else str(body["tree"]),
+        role=str(body.get("role") or "data"),
+        extension=str(body.get("extension") or ""),
+        seconds=float(body.get("seconds") or 0),
+        counts={str(name): int(count) for name, count in (body.get("counts") or {}).items()},
+        counts_exact=bool(body.get("counts_exact")),
+        as_of=_time(body["as_of"]) if body.get("as_of") else None,
+    )
+
+
+def _time(text: object) -> datetime:
+    return datetime.fromisoformat(str(text)).astimezone(UTC)

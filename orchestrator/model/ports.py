@@ -1,0 +1,136 @@
+"""The ports to our own stores: the catalog, the notifier and the log. Use cases know only these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.model.manifest import Manifest
+from orchestrator.model.point import Point, State
+from orchestrator.model.record import Event, RunRecord
+
+
+@dataclass(frozen=True)
+class CheckRecord:
+    """One look at a repository (subject "") or a point (its ID). data: which share was read."""
+
+    time: datetime
+    repository: str
+    subject: str
+    data: str
+    errors: tuple[str, ...]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """A notification that waits to be delivered."""
+
+    id: int
+    channel: str
+    title: str
+    body: str
+    severity: str
+    created: datetime
+    tries: int
+    last_error: str = ""
+
+
+@dataclass(frozen=True)
+class SourceHistory:
+    """What earlier runs tell of a source: for progress, small/large decisions and anomaly checks."""
+
+    bytes: int
+    seconds: float
+    runs: int
+
+
+class Catalog(Protocol):
+    """The local history: manifests mirrored, events, checks, notifications; never the truth about a repository."""
+
+    def begin(self, run: str, command: str, started: datetime) -> None:
+        """Note that a run has begun (it is "dead" if it never ends)."""
+
+    def record(self, record: RunRecord) -> None:
+        """Store how a run ended, its sources and events."""
+
+    def add_point(self, manifest: Manifest, repository: str, snapshots: Mapping[str, str], commit: str) -> None:
+        """Mirror one committed manifest; the same again changes nothing but IDs."""
+
+    def points(self, *, repository: str | None = None, service: str | None = None) -> list[Point]:
+        """All points, newest first. `retired` is left False: callers know services.yml."""
+
+    def remove_point(self, point: str, repository: str) -> None:
+        """Forget a point that a repository no longer holds."""
+
+    def set_state(self, point: str, source: str | None, state: State) -> None:
+        """Raise the state of a point's source (None: all of them); it is never lowered."""
+
+    def set_damaged(self, point: str, *, damaged: bool) -> None:
+        """Flag what a check found."""
+
+    def newest_manifest(self, repository: str) -> Manifest | None:
+        """The manifest committed last, or None when the catalog knows none of this repository."""
+
+    def paths_snapshot(self, service: str, tier: str, repository: str) -> str | None:
+        """restic ID of the newest `paths` snapshot, as parent."""
+
+    def expected_snapshots(self, repository: str) -> set[str]:
+        """Every restic ID that the catalog believes to be in the repository."""
+
+    def seen(self, repository: str) -> datetime | None:
+        """When the repository was last listed."""
+
+    def mark_seen(self, repository: str, when: datetime) -> None:
+        """Note that the repository was listed."""
+
+    def add_event(self, event: Event) -> None:
+        """Append one event."""
+
+    def events(self, *, limit: int = 50, name: str | None = None) -> list[Event]:
+        """Newest first; `name` may be `noun.*`."""
+
+    def runs(self, *, command: str | None = None, limit: int = 20) -> list[RunRecord]:
+        """Newest first, without services; their events included."""
+
+    def dead_runs(self) -> set[str]:
+        """Runs that began, never ended, and were reconciled as dead."""
+
+    def mark_dead(self, run: str, when: datetime) -> None:
+        """Note that reconcile found this run dead."""
+
+    def add_check(self, check: CheckRecord) -> None:
+        """Store a check."""
+
+    def last_check(self, repository: str, *, subject: str = "") -> CheckRecord | None:
+        """The newest check, or None."""
+
+    def history(self, service: str, source: str) -> SourceHistory | None:
+        """Median bytes and seconds of the last successful runs of a source."""
+
+    def get(self, key: str) -> str | None:
+        """A small durable value (last retention, last policy digest and rules …)."""
+
+    def put(self, key: str, value: str) -> None:
+        """Store a small durable value."""
+
+    def queue(self, channel: str, title: str, body: str, severity: str, created: datetime) -> int:
+        """Put a notification into the outbox, durably, before any try to send it."""
+
+    def outbox(self) -> Sequence[OutboxEntry]:
+        """What waits, oldest first."""
+
+    def delivered(self, entry: int) -> None:
+        """Remove a delivered entry."""
+
+    def undelivered(self, entry: int, error: str) -> None:
+        """Count a failed try."""
+
+
+class Notifier(Protocol):
+    """Delivers one notification to one channel."""
+
+    def send(self, channel: str, title: str, body: str, severity: str) -> None:
+        """Deliver within 10 s; raises Precondition with the reason (without the channel's URL or secrets)."""

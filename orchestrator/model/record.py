@@ -1,0 +1,126 @@
+"""What a run did, as data: it goes to the catalog, the report, the notification and `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from orchestrator.model.execution import Finding
+
+Result = Literal["success", "partial", "failed", "interrupted", "refused"]
+Severity = Literal["success", "info", "partial", "warning", "failed", "recovered"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing worth remembering; `name` is noun.verb (run.succeeded, source.failed, retention.braked …)."""
+
+    time: datetime
+    name: str
+    severity: Severity
+    message: str
+    run: str = ""
+    service: str = ""
+    source: str = ""
+    repository: str = ""
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class ItemRecord:
+    """One stored item of a source. added: new bytes in the repository are known per snapshot only."""
+
+    name: str
+    part: str
+    path: str
+    bytes: int
+    sha256: str | None
+    snapshot: str = ""
+    seconds: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    counts_exact: bool = False
+    as_of: datetime | None = None
+    role: str = "data"
+    extension: str = ""
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """How one source fared. state: taken|partial|failed."""
+
+    name: str
+    engine: str
+    state: str
+    items: tuple[ItemRecord, ...] = ()
+    error: str = ""
+    hint: str | None = None
+    exit_code: int = 0
+    server: str = ""
+    tool: str = ""
+    findings: tuple[Finding, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class ServiceRecord:
+    """One service and tier in one run. point: the restore point's ID, "" when none was committed. commit: restic ID."""
+
+    service: str
+    tier: str
+    sources: tuple[SourceRecord, ...]
+    point: str = ""
+    time: datetime | None = None
+    ended: datetime | None = None
+    commit: str = ""
+    snapshots: Mapping[str, str] = field(default_factory=dict)
+    added: int = 0
+    error: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all its stored items."""
+        return sum(item.bytes for source in self.sources for item in source.items)
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A restore point (or orphan) that retention removed, with its reason."""
+
+    point: str
+    repository: str
+    snapshots: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class RepositoryRecord:
+    """A repository's part in a run: new bytes, whether retention and check ran, and what they said."""
+
+    name: str
+    url: str
+    added: int = 0
+    retention: str = ""
+    check: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One execution of a command that acts. command: backup|prune|verify|restore|drill."""
+
+    id: str
+    command: str
+    host: str
+    started: datetime
+    ended: datetime
+    result: Result
+    exit_code: int
+    services: tuple[ServiceRecord, ...] = ()
+    repositories: tuple[RepositoryRecord, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
+    events: tuple[Event, ...] = ()
+    error: str = ""
+    hint: str | None = None
+    restic_processes: int = 0

@@ -1,0 +1,1 @@
+"""Pure decisions: facts and `now` come in, plans with reasons go out."""

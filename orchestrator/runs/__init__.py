@@ -1,0 +1,1 @@
+"""Use cases: probe, plan, execute, record."""
