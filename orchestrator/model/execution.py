@@ -168,7 +168,7 @@ class Intake(Protocol):
     def report(self, *, deadline: float | None = None, stall: float | None = None) -> StreamReport:
         """Wait for the stream's end.
 
-        Raises DeadlineExceeded (`deadline` passed, or nothing moved for `stall` seconds) and DumpFailed (the pump died).
+        Raises DeadlineExceeded (`deadline` passed, nothing moved for `stall` seconds), DumpFailed (the pump died).
         """
 
     def commit(self) -> None:
