@@ -138,6 +138,13 @@ class Engine(Protocol):
     name: str
     Options: type[Any]
     delivers: Literal["stream", "paths"]
+    places: Literal["path", "server"]  # a restore makes a path, or a database inside a server
+
+    def originals(self, source: Source) -> Mapping[str, str]:
+        """Return item name → the live path or database that an in-place restore replaces; looks at options only.
+
+        A server engine may leave items out: their own name is then the database's.
+        """
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
         """Look only: items, sizes, versions, findings.

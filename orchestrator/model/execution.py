@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -159,8 +159,19 @@ class Intake(Protocol):
 
     argv: Sequence[str]
 
-    def feed(self, fd: int, trailer: Trailer, *, deadline: float | None = None) -> None:
-        """Hand the readable end `fd` (a pipe or a socket) to the pump, once it has connected."""
+    def feed(
+        self,
+        fd: int,
+        trailer: Trailer,
+        *,
+        deadline: float | None = None,
+        ended: Callable[[], bool] | None = None,
+    ) -> None:
+        """Hand the readable end `fd` (a pipe, a socket, a file) to the pump, once it has connected.
+
+        The caller closes its own copy. `ended` (`RunningBackup.poll`) says that restic is gone, so that nobody waits
+        for a pump that never comes. Raises DeadlineExceeded, DumpFailed (restic ended, aborted), Interrupted.
+        """
 
     def progress(self) -> int:
         """Return the bytes copied so far."""
@@ -168,7 +179,8 @@ class Intake(Protocol):
     def report(self, *, deadline: float | None = None, stall: float | None = None) -> StreamReport:
         """Wait for the stream's end.
 
-        Raises DeadlineExceeded (`deadline` passed, nothing moved for `stall` seconds), DumpFailed (the pump died).
+        Raises DeadlineExceeded (`deadline` passed, nothing moved for `stall` seconds), DumpFailed (the pump died,
+        aborted), Interrupted.
         """
 
     def commit(self) -> None:
@@ -186,6 +198,30 @@ class Intakes(Protocol):
 
     def open(self) -> Intake:
         """Return a new listening intake."""
+
+
+class Outgrown(Exception):
+    """A dump is larger than its staging allows: it was given up and its file is gone; dump it again as a stream."""
+
+
+class Stage(Protocol):
+    """Copies a dump into a file, with the pump's own code and checks."""
+
+    def __call__(
+        self,
+        fd: int,
+        path: str,
+        trailer: Trailer,
+        *,
+        on_bytes: Callable[[int], None] | None = None,
+        cap: int | None = None,
+        deadline: float | None = None,
+        stall: float | None = None,
+    ) -> StreamReport:
+        """Read `fd` to its end into the new 0600 file `path`. Seconds as in `Intake.report`.
+
+        Raises Outgrown (over `cap` bytes), DeadlineExceeded, Interrupted, DiskFull, DumpFailed (unreadable `fd`).
+        """
 
 
 class Progress(Protocol):

@@ -124,3 +124,21 @@ class RunRecord:
     error: str = ""
     hint: str | None = None
     restic_processes: int = 0
+
+
+@dataclass(frozen=True)
+class RestoredItem:
+    """How one item came back. state: restored|failed|skipped · kept: where the replaced data is now."""
+
+    source: str
+    item: str
+    point: str
+    target: str
+    state: str
+    bytes: int = 0
+    seconds: float = 0.0
+    kept: str = ""
+    error: str = ""
+    hint: str | None = None
+    exit_code: int = 0
+    findings: tuple[Finding, ...] = field(default=())

@@ -146,7 +146,7 @@ class Repository(Protocol):
     def version(self) -> str:
         """Return restic's version; raises ToolMissing when absent or older than 0.18."""
 
-    def exists(self) -> bool:
+    def exists(self, undo: Undo) -> bool:
         """Whether a repository is there (restic exit 10 means no); raises on every other fault."""
 
     def init(self, undo: Undo) -> None:

@@ -1,0 +1,192 @@
+"""Restore points read back: one Point per point and repository, built from four queries whatever their number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from orchestrator.adapters.catalog.codec import instant, instant_or_none, micros, text, text_or_none, unpack
+from orchestrator.adapters.catalog.database import Database
+from orchestrator.model.manifest import Manifest, ManifestItem, ManifestSource
+from orchestrator.model.point import Point, PointItem, PointSource, State
+
+# One SQL text for every question: a NULL parameter means "any".
+_WANTED = "(:service IS NULL OR p.service = :service)"
+_HERE = "(:repository IS NULL OR r.name = :repository)"
+
+_POINTS = f"""
+SELECT p.id, r.id, p.service, p.tier, p.run, p.time, p.ended, r.name, p.partial, p.damaged
+FROM point p JOIN snapshot n ON n.point = p.id AND n.part = 'commit' JOIN repository r ON r.id = n.repository
+WHERE {_WANTED} AND {_HERE} ORDER BY p.time DESC, p.service, p.tier, p.run, r.name
+"""  # noqa: S608  (constants of this module only)
+_SNAPSHOTS = f"""
+SELECT n.point, n.repository, n.part, n.restic_id
+FROM snapshot n JOIN point p ON p.id = n.point JOIN repository r ON r.id = n.repository WHERE {_WANTED} AND {_HERE}
+"""  # noqa: S608
+_SOURCES = f"""
+SELECT s.point, s.id, s.name, s.engine, s.outcome, s.error, s.state, s.bytes
+FROM source s JOIN point p ON p.id = s.point WHERE {_WANTED} ORDER BY s.id
+"""  # noqa: S608
+_ITEMS = f"""
+SELECT i.source, i.slot, i.hint, i.name, i.part, i.path, i.bytes, i.sha256, i.role, i.extension, i.counts
+FROM item i JOIN source s ON s.id = i.source JOIN point p ON p.id = s.point WHERE {_WANTED} ORDER BY i.id
+"""  # noqa: S608
+
+Groups = dict[int, list[Any]]
+
+
+class Listing:
+    """The reading half of restore points."""
+
+    _db: Database
+
+    def points(self, *, repository: str | None = None, service: str | None = None, items: bool = True) -> list[Point]:
+        """All points, newest first, one per repository that holds it. `retired` is left False.
+
+        items=False leaves the sources' `items` empty: three times as fast, enough for retention and status.
+        """
+        wanted = {"repository": repository, "service": service}
+        with self._db.reading():
+            points = self._db.rows(_POINTS, wanted)
+            snapshots: dict[tuple[int, int], dict[str, str]] = {}
+            for point, place, part, restic in self._db.rows(_SNAPSHOTS, wanted):
+                snapshots.setdefault((point, place), {})[text(part)] = restic
+            sources = _grouped(self._db.rows(_SOURCES, wanted))
+            stored = _grouped(self._db.rows(_ITEMS, wanted)) if items else {}
+        return [_point(row, snapshots[row[0], row[1]], sources.get(row[0], ()), stored) for row in points]
+
+    def newest_manifest(self, repository: str) -> Manifest | None:
+        """The manifest committed last, or None when the catalog knows none of this repository."""
+        with self._db.reading():
+            row = self._db.row(
+                "SELECT p.id, p.host, p.machine, p.service, p.tier, p.run, p.time, p.ended, p.result, p.tools,"
+                " y.sha256, y.files FROM point p JOIN policy y ON y.id = p.policy"
+                " JOIN snapshot n ON n.point = p.id AND n.part = 'commit' JOIN repository r ON r.id = n.repository"
+                " WHERE r.name = ? ORDER BY p.ended DESC, p.id DESC LIMIT 1",
+                (repository,),
+            )
+            return None if row is None else _manifest(row, self._manifest_sources(row[0]))
+
+    def _manifest_sources(self, point: int) -> tuple[ManifestSource, ...]:
+        sources = self._db.rows(
+            "SELECT id, name, engine, outcome, error, server FROM source WHERE point = ? ORDER BY id", (point,)
+        )
+        items = _grouped(
+            self._db.rows(
+                "SELECT i.source, i.name, i.part, i.path, i.bytes, i.sha256, i.hint, i.tree, i.role, i.extension,"
+                " i.seconds, i.counts, i.counts_exact, i.as_of"
+                " FROM item i JOIN source s ON s.id = i.source WHERE s.point = ? ORDER BY i.id",
+                (point,),
+            )
+        )
+        return tuple(
+            ManifestSource(
+                name, engine, outcome, tuple(map(_manifest_item, items.get(number, ()))), text(error), unpack(server)
+            )
+            for number, name, engine, outcome, error, server in sources
+        )
+
+    def paths_snapshot(self, service: str, tier: str, repository: str) -> str | None:
+        """restic ID of the newest `paths` snapshot, as parent."""
+        row = self._db.row(
+            "SELECT n.restic_id FROM snapshot n JOIN point p ON p.id = n.point JOIN repository r ON r.id = n.repository"
+            " WHERE p.service = ? AND p.tier = ? AND r.name = ? AND n.part = 'paths' ORDER BY p.time DESC LIMIT 1",
+            (service, tier, repository),
+        )
+        return None if row is None else str(row[0])
+
+    def expected_snapshots(self, repository: str) -> set[str]:
+        """Every restic ID that the catalog believes to be in the repository."""
+        rows = self._db.rows(
+            "SELECT n.restic_id FROM snapshot n JOIN repository r ON r.id = n.repository WHERE r.name = ?",
+            (repository,),
+        )
+        return {restic for (restic,) in rows}
+
+    def seen(self, repository: str) -> datetime | None:
+        """When the repository was last listed."""
+        row = self._db.row("SELECT seen FROM repository WHERE name = ?", (repository,))
+        return None if row is None else instant_or_none(row[0])
+
+    def mark_seen(self, repository: str, when: datetime) -> None:
+        """Note that the repository was listed."""
+        with self._db.writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO repository (name) VALUES (?)", (repository,))
+            connection.execute("UPDATE repository SET seen = ? WHERE name = ?", (micros(when), repository))
+
+
+def _grouped(rows: list[Any]) -> Groups:
+    """Group rows by their first column, keeping their order."""
+    groups: Groups = {}
+    for row in rows:
+        groups.setdefault(row[0], []).append(row)
+    return groups
+
+
+def _point(row: Any, snapshots: Mapping[str, str], sources: Any, stored: Groups) -> Point:
+    _, _, service, tier, run, time, ended, repository, partial, damaged = row
+    return Point(
+        service=service,
+        tier=tier,
+        run=run,
+        time=instant(time),
+        ended=instant(ended),
+        state=State(min((source[6] for source in sources), default=State.COMMITTED)),
+        repository=repository,
+        partial=bool(partial),
+        damaged=bool(damaged),
+        sources=tuple([_source(source, stored, snapshots.get) for source in sources]),
+        snapshots=snapshots,
+        bytes=sum(source[7] for source in sources),
+    )
+
+
+def _source(row: Any, stored: Groups, snapshot: Callable[[str, str], str]) -> PointSource:
+    _, number, name, engine, outcome, error, state, _ = row
+    items = tuple([_item(item, snapshot) for item in stored.get(number, ())])
+    return PointSource(name, engine, outcome, items, text(error), State(state))
+
+
+def _item(row: Any, snapshot: Callable[[str, str], str]) -> PointItem:
+    _, slot, hint, name, part, path, size, sha256, role, extension, counts = row
+    restic = snapshot(text(slot), hint)
+    return PointItem(text(name), part, restic, text(path), size, sha256, role, extension, unpack(counts))
+
+
+def _manifest(row: Any, sources: tuple[ManifestSource, ...]) -> Manifest:
+    _, host, machine, service, tier, run, time, ended, result, tools, sha256, files = row
+    return Manifest(
+        host=host,
+        machine=machine,
+        service=service,
+        tier=tier,
+        run=run,
+        time=instant(time),
+        ended=instant(ended),
+        result=result,
+        sources=sources,
+        policy_sha256=sha256,
+        files=json.loads(files),
+        tools=unpack(tools),
+    )
+
+
+def _manifest_item(row: Any) -> ManifestItem:
+    _, name, part, path, size, sha256, hint, tree, role, extension, seconds, counts, exact, as_of = row
+    return ManifestItem(
+        name=text(name),
+        part=part,
+        path=text(path),
+        bytes=size,
+        sha256=sha256,
+        snapshot=hint,
+        tree=text_or_none(tree),
+        role=role,
+        extension=extension,
+        seconds=seconds,
+        counts=unpack(counts),
+        counts_exact=bool(exact),
+        as_of=instant_or_none(as_of),
+    )

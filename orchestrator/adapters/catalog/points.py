@@ -1,0 +1,165 @@
+"""Restore points as the catalog keeps them: mirrored from manifests, removed, raised in state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+
+from orchestrator.adapters.catalog.codec import bind, bind_or_none, micros, micros_or_none, pack
+from orchestrator.adapters.catalog.database import Database
+from orchestrator.model.errors import NoSuchPoint
+from orchestrator.model.manifest import Manifest, ManifestItem, ManifestSource
+from orchestrator.model.point import State
+from orchestrator.planning.listing import part_key
+
+
+class Points:
+    """The writing half of restore points."""
+
+    _db: Database
+
+    def add_point(self, manifest: Manifest, repository: str, snapshots: Mapping[str, str], commit: str) -> None:
+        """Mirror one committed manifest; the same again changes nothing but the restic IDs of this repository.
+
+        snapshots: part key (`paths`, `dumps`, `stream:<source>:<item>`) → restic ID in `repository`.
+        """
+        with self._db.writing() as connection:
+            point = _find(connection, manifest.point)
+            if point is None:
+                point = _insert_point(connection, manifest)
+            place = _repository(connection, repository)
+            connection.execute("DELETE FROM snapshot WHERE point = ? AND repository = ?", (point, place))
+            connection.executemany(
+                "INSERT INTO snapshot (point, repository, part, restic_id) VALUES (?, ?, ?, ?)",
+                [(point, place, bind(part), restic) for part, restic in {**snapshots, "commit": commit}.items()],
+            )
+
+    def remove_point(self, point: str, repository: str) -> None:
+        """Forget a point that a repository no longer holds; once none holds it, all of it goes. Unknown: nothing."""
+        with self._db.writing() as connection:
+            found = _find(connection, point)
+            connection.execute(
+                "DELETE FROM snapshot WHERE point = ? AND repository = (SELECT id FROM repository WHERE name = ?)",
+                (found, repository),
+            )
+            connection.execute(
+                "DELETE FROM point WHERE id = ? AND NOT EXISTS (SELECT 1 FROM snapshot WHERE point = ?)", (found, found)
+            )
+            connection.execute("DELETE FROM policy WHERE NOT EXISTS (SELECT 1 FROM point WHERE policy = policy.id)")
+
+    def set_state(self, point: str, source: str | None, state: State) -> None:
+        """Raise the state of a point's source (None: all of them); never lowered, and a failed source never raised.
+
+        Raises NoSuchPoint.
+        """
+        with self._db.writing() as connection:
+            connection.execute(
+                "UPDATE source SET state = :state WHERE point = :point AND state < :state AND outcome <> 'failed'"
+                " AND (:source IS NULL OR name = :source)",
+                {"state": int(state), "point": _known(connection, point), "source": source},
+            )
+
+    def set_damaged(self, point: str, *, damaged: bool) -> None:
+        """Flag what a check found. Raises NoSuchPoint."""
+        with self._db.writing() as connection:
+            connection.execute("UPDATE point SET damaged = ? WHERE id = ?", (damaged, _known(connection, point)))
+
+
+def _known(connection: sqlite3.Connection, point: str) -> int:
+    found = _find(connection, point)
+    if found is None:
+        raise NoSuchPoint(f"the catalog knows no restore point {point}", "`resguardo list` shows those that there are")
+    return found
+
+
+def _find(connection: sqlite3.Connection, point: str) -> int | None:
+    """Find a point by its ID. Service and tier may hold dots, so the ID is compared and not taken apart."""
+    run = point.rpartition("@")[2]
+    row = connection.execute(
+        "SELECT id FROM point WHERE run = ? AND service || '.' || tier || '@' || run = ?", (run, point)
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _repository(connection: sqlite3.Connection, name: str) -> int:
+    connection.execute("INSERT OR IGNORE INTO repository (name) VALUES (?)", (name,))
+    (number,) = connection.execute("SELECT id FROM repository WHERE name = ?", (name,)).fetchone()
+    return int(number)
+
+
+def _insert_point(connection: sqlite3.Connection, manifest: Manifest) -> int:
+    partial = manifest.result != "whole" or any(source.state != "taken" for source in manifest.sources)
+    values = (
+        manifest.run,
+        manifest.service,
+        manifest.tier,
+        manifest.host,
+        manifest.machine,
+        micros(manifest.time),
+        micros(manifest.ended),
+        manifest.result,
+        partial,
+        _policy(connection, manifest),
+        pack(manifest.tools),
+    )
+    sql = (
+        "INSERT INTO point (run, service, tier, host, machine, time, ended, result, partial, policy, tools)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+    point = connection.execute(sql, values).lastrowid
+    assert point is not None  # noqa: S101  (an INSERT that did not raise has a row ID)
+    for source in manifest.sources:
+        _insert_source(connection, point, source, partial=partial)
+    return point
+
+
+def _policy(connection: sqlite3.Connection, manifest: Manifest) -> int:
+    files = json.dumps(dict(manifest.files), sort_keys=True)
+    digest = hashlib.sha256(f"{manifest.policy_sha256}\n{files}".encode()).hexdigest()
+    connection.execute(
+        "INSERT OR IGNORE INTO policy (digest, sha256, files) VALUES (?, ?, ?)", (digest, manifest.policy_sha256, files)
+    )
+    (number,) = connection.execute("SELECT id FROM policy WHERE digest = ?", (digest,)).fetchone()
+    return int(number)
+
+
+def _first_state(outcome: str, *, partial: bool) -> State:
+    """`committed` needs every source of the tier taken; in a partial point what is there is only `taken`."""
+    if outcome == "failed":
+        return State.FAILED
+    return State.TAKEN if partial else State.COMMITTED
+
+
+def _insert_source(connection: sqlite3.Connection, point: int, source: ManifestSource, *, partial: bool) -> None:
+    state = int(_first_state(source.state, partial=partial))
+    size = sum(item.bytes for item in source.items)
+    number = connection.execute(
+        "INSERT INTO source (point, name, engine, outcome, state, bytes, error, server) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (point, source.name, source.engine, source.state, state, size, bind(source.error), pack(source.server)),
+    ).lastrowid
+    connection.executemany(
+        "INSERT INTO item (source, name, part, slot, hint, tree, path, bytes, sha256, role, extension, seconds, counts,"
+        " counts_exact, as_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(number, *_item_values(source.name, item)) for item in source.items],
+    )
+
+
+def _item_values(source: str, item: ManifestItem) -> tuple[object, ...]:
+    return (
+        bind(item.name),
+        item.part,
+        bind(part_key(source, item)),
+        item.snapshot,
+        bind_or_none(item.tree),
+        bind(item.path),
+        item.bytes,
+        item.sha256,
+        item.role,
+        item.extension,
+        item.seconds,
+        pack(item.counts),
+        item.counts_exact,
+        micros_or_none(item.as_of),
+    )

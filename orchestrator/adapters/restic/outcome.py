@@ -1,0 +1,165 @@
+"""How a restic process ended, and which of our errors that is.
+
+Exit codes as documented since restic 0.17.1: 10 no repository, 11 locked, 12 wrong password, 3 partial; 1 and 130 after
+an interrupt. Any other code is a failure. Where restic has only exit code 1, its words on stderr decide.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from orchestrator.adapters.restic import lines
+from orchestrator.model.errors import (
+    DeadlineExceeded,
+    DiskFull,
+    Precondition,
+    RepositoryLocked,
+    RepositoryMissing,
+    RepositoryUnreachable,
+    ResguardoError,
+    RightsMissing,
+    ToolMissing,
+    WrongPassword,
+)
+from orchestrator.model.execution import Exit
+
+OK, PARTIAL, MISSING, LOCKED, PASSWORD = 0, 3, 10, 11, 12
+_TOLD = 3  # stderr lines that go into a message
+_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+_ABSENT_PATHS = re.compile(r"all (?:source|target) directories/files do not exist|nothing to backup", re.IGNORECASE)
+_OFFLINE = re.compile(
+    r"connection refused|no such host|network is unreachable|no route to host|i/o timeout|TLS handshake|x509:|"
+    r"unable to start the sftp session|server unexpectedly closed connection|connection reset by peer|"
+    r"server misbehaving|40[13] (?:Unauthorized|Forbidden)|unexpected HTTP response \(40[13]\)|Access ?Denied|"
+    r"InvalidAccessKeyId|SignatureDoesNotMatch|No credentials found|does not provide credentials",
+    re.IGNORECASE,
+)
+_RIGHTS = re.compile(r"permission denied|operation not permitted|read-only file system", re.IGNORECASE)
+_HOLDER = re.compile(
+    r"locked (?P<kind>exclusively )?by PID (?P<pid>\d+) on (?P<host>\S+) by (?P<user>.*?)(?: \(UID[^)]*\))?\n"
+    r"lock was created at [^(]*\((?P<age>[^)]*) ago\)"
+)
+_RETRY = re.compile(r"returned error, retrying after")
+_NOISE = ("Is there a repository at the following location?", "signal interrupt received")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One ended restic process.
+
+    what: the command in words ("backup") · where: "repository NAME" · stdout, stderr: all that it wrote (stderr without
+    secrets; undecodable bytes as surrogates) · unreachable: why the watch gave the server up, else "" ·
+    stopped: we ended it ourselves · deadline: seconds that it was given.
+    """
+
+    what: str
+    where: str
+    exit: Exit
+    stdout: str
+    stderr: str
+    unreachable: str = ""
+    stopped: bool = False
+    deadline: float = 0.0
+    local: bool = False
+
+    @property
+    def code(self) -> int:
+        """restic's exit code."""
+        return self.exit.code
+
+    def meaning(self) -> str:
+        """Return restic's last meaningful words, on one line."""
+        message = lines.exit_message(self.stderr)
+        said = message.split("\n") if message else list(lines.plain(self.stderr))[-_TOLD:]
+        kept = [line.strip() for line in said if line.strip() and not line.startswith(_NOISE)]
+        return "; ".join(kept).removeprefix("Fatal: ").rstrip(".")
+
+    def complain(self) -> str:
+        """Return "restic backup failed on repository NAME (exit 1): words"."""
+        words = self.meaning()
+        return f"restic {self.what} failed on {self.where} (exit {self.code})" + (f": {words}" if words else "")
+
+
+def raise_unless(outcome: Outcome, *accepted: int) -> None:
+    """Raise the typed error of a process that did not end in one of `accepted` (always 0) by itself."""
+    ended = outcome.exit
+    if ended.signal is None and not ended.timed_out and outcome.code in (OK, *accepted):
+        return
+    raise classify(outcome)
+
+
+def classify(outcome: Outcome) -> ResguardoError:
+    """Return the error that a failed process amounts to."""
+    return _ours(outcome) or _by_code(outcome) or _by_words(outcome) or ResguardoError(outcome.complain())
+
+
+def _ours(outcome: Outcome) -> ResguardoError | None:
+    if outcome.unreachable:
+        return unreachable(outcome, outcome.unreachable)
+    if outcome.exit.timed_out:
+        return DeadlineExceeded(
+            f"restic {outcome.what} on {outcome.where} outlived its deadline of {outcome.deadline:.0f} s",
+            "raise the timeout, or look at what the repository's server or disk is doing",
+        )
+    if outcome.stopped:
+        return ResguardoError(f"restic {outcome.what} on {outcome.where} was stopped")
+    return None
+
+
+def _by_code(outcome: Outcome) -> ResguardoError | None:
+    if outcome.code == MISSING:
+        return RepositoryMissing(
+            f"there is no repository at {outcome.where}", "check its url; `resguardo init` creates a new one"
+        )
+    if outcome.code == PASSWORD:
+        return WrongPassword(f"the password of {outcome.where} is wrong", "check what its `password` refers to")
+    if outcome.code == LOCKED:
+        return _locked(outcome)
+    if outcome.code in (126, 127) and not lines.exit_message(outcome.stderr):
+        return ToolMissing(outcome.complain(), "check restic.path, and that nice and ionice are installed")
+    return None
+
+
+def _locked(outcome: Outcome) -> RepositoryLocked:
+    hint = "wait for the other process, or run `resguardo doctor` when it is gone"
+    holder = _HOLDER.search(lines.exit_message(outcome.stderr) or outcome.stderr)
+    if holder is None:
+        return RepositoryLocked(f"{outcome.where} is locked: {outcome.meaning()}", hint)
+    kind = "exclusively " if holder["kind"] else ""
+    return RepositoryLocked(
+        f"{outcome.where} is locked {kind}by PID {holder['pid']} on {holder['host']} ({holder['user']}) "
+        f"for {holder['age']}",
+        hint,
+    )
+
+
+def _by_words(outcome: Outcome) -> ResguardoError | None:
+    words = lines.exit_message(outcome.stderr) or outcome.stderr
+    if _FULL.search(outcome.stderr):
+        return DiskFull(
+            f"no space left for restic {outcome.what} on {outcome.where}: {_line(outcome.stderr, _FULL)}",
+            "make room on the disk named here, or on that of the temporary directory",
+        )
+    if _ABSENT_PATHS.search(words):
+        return Precondition(f"none of the paths to store in {outcome.where} is there", "check `paths` in services.yml")
+    if not outcome.local and (_OFFLINE.search(words) or _RETRY.search(outcome.stderr)):
+        return unreachable(outcome, outcome.meaning())
+    if _RIGHTS.search(words):
+        return RightsMissing(outcome.complain(), "check owner and mode of the repository and the cache directory")
+    return None
+
+
+def unreachable(outcome: Outcome, why: str) -> RepositoryUnreachable:
+    """Return the error for a server that does not answer, or refuses us."""
+    return RepositoryUnreachable(
+        f"the server of {outcome.where} cannot be used: {why}", "check its url, credentials and the network"
+    )
+
+
+def _line(text: str, pattern: re.Pattern[str]) -> str:
+    for message in [*(str(line.get("message", "")) for line in lines.objects(text)), *lines.plain(text)]:
+        for line in message.split("\n"):
+            if pattern.search(line):
+                return line.strip().removeprefix("Fatal: ")
+    return "restic said so"

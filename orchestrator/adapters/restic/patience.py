@@ -1,0 +1,64 @@
+"""When a repository's server counts as unreachable.
+
+restic retries a refusing server for 15 minutes and a silent one for longer, and says nothing before the repository is
+open except one line per retry. So, until it is open (a status line on stdout), `connect` seconds are enough when
+1. the newest such line is about the config, a key or a lock, the objects that are read or written first, and no
+   "operation successful" followed; or
+2. the repository is remote and the process neither read nor wrote a byte nor computed all that time.
+Once it is open restic's own patience holds: a network that comes back must not cost a long upload.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+
+_RETRY = re.compile(r"^\w+\(<?(?P<kind>config|key|lock)\b.*?\) returned error, retrying after \S+: (?P<why>.*)$")
+_AGAIN = re.compile(r"operation successful after \d+ retries")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Patience:
+    """The state of one wait. started: monotonic seconds · connect, silence: seconds · remote: rule 2 holds."""
+
+    started: float
+    connect: float
+    silence: float
+    remote: bool
+    opened: bool = False
+    complaint: str = ""
+    _activity: tuple[int, ...] = ()
+    _moved: float = field(default=0.0)
+
+    def hear(self, line: str) -> None:
+        """Take one line of stderr."""
+        if found := _RETRY.match(line):
+            self.complaint = found["why"]
+        elif _AGAIN.search(line):
+            self.complaint = ""
+
+    def judge(self, now: float, activity: tuple[int, ...]) -> str:
+        """Return why the server is given up, or ""; `activity` are counters of the process's reading and computing."""
+        if activity != self._activity:
+            self._activity, self._moved = activity, now
+        if self.opened:
+            return ""
+        if self.complaint and now - self.started >= self.connect:
+            return self.complaint
+        if self.remote and activity and now - max(self._moved, self.started) >= self.silence:
+            return f"no answer for {self.silence:.0f} s"
+        return ""
+
+
+def activity_of(pid: int) -> tuple[int, ...]:
+    """Return bytes read, bytes written and whole seconds computed by a process; () when that cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/io", encoding="ascii") as file:
+            moved = [int(line.split()[1]) for line in file if line.startswith(("rchar", "wchar"))]
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (OSError, ValueError, IndexError):
+        return ()
+    return (*moved, (int(fields[11]) + int(fields[12])) // _TICKS)

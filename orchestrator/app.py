@@ -1,0 +1,164 @@
+"""The composition root: the only module that wires concrete classes together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets as random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from orchestrator import __version__, engines
+from orchestrator.adapters import machine
+from orchestrator.adapters.catalog import SqliteCatalog
+from orchestrator.adapters.executor import HostExecutor
+from orchestrator.adapters.intake import PumpIntakes, stage
+from orchestrator.adapters.interrupts import INTERRUPTS
+from orchestrator.adapters.lock import RunLock
+from orchestrator.adapters.logs import EventLog
+from orchestrator.adapters.process import start_child
+from orchestrator.adapters.restic import ResticRepository, Settings, settle_locks
+from orchestrator.adapters.secrets import SecretStore
+from orchestrator.adapters.spawn import forbid_core_dumps
+from orchestrator.adapters.state import StateFolder
+from orchestrator.adapters.undo import RunUndo, reconcile
+from orchestrator.model.engine import Engine, Source
+from orchestrator.model.execution import Progress, Undo
+from orchestrator.policy import Config, load
+from orchestrator.runs.toolbox import Surroundings, Toolbox
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+def engine_options() -> Mapping[str, type[BaseModel]]:
+    """Return the Options model of every engine; an engine's module is imported when its Options are asked for."""
+    return engines.Options()
+
+
+def load_config(policy_path: str) -> Config:
+    """Read and check both files. Raises PolicyInvalid."""
+    return load(policy_path, engine_options())
+
+
+@dataclass
+class App:
+    """The wired program for one policy."""
+
+    config: Config
+    state: StateFolder
+    progress: Progress
+
+    @classmethod
+    def open(cls, policy_path: str, progress: Progress) -> App:
+        """Load the policy and wire; signals end children from here on. Raises PolicyInvalid, RightsMissing."""
+        state = StateFolder(policy_path)
+        forbid_core_dumps()
+        INTERRUPTS.install()
+        return cls(load_config(policy_path), state, progress)
+
+    def clock(self) -> datetime:
+        """Return the time, UTC."""
+        return datetime.now(UTC)
+
+    @cached_property
+    def secrets(self) -> SecretStore:
+        """The resolver of this policy's secret references."""
+        return SecretStore(self.config.directory)
+
+    @cached_property
+    def catalog(self) -> SqliteCatalog:
+        """The local catalog."""
+        return SqliteCatalog(self.state.catalog)
+
+    @cached_property
+    def box(self) -> Toolbox:
+        """The ports for use cases."""
+        sources = tuple(self._sources())
+        repositories = {name: self._repository(name) for name in self.config.policy.repositories}
+        log = EventLog(self.state.logs, self.config.policy.logs, self.secrets)
+        return Toolbox(
+            config=self.config,
+            engines=self._engines(),
+            at=HostExecutor(self.state),
+            repositories=repositories,
+            catalog=self.catalog,
+            notifier=self._notifier(),
+            intakes=PumpIntakes(self.state),
+            stage=stage,
+            lock=RunLock(self.state).acquire,
+            open_undo=lambda run: RunUndo(self.state, run),
+            here=self._surroundings(repositories),
+            clock=self.clock,
+            token=lambda: random.token_hex(3),
+            log=log,
+            progress=self.progress,
+            sources=sources,
+            no_secret=self.secrets,
+            dead=lambda: reconcile(self.state),
+            unlock_stale=settle_locks,
+            tools={"resguardo": __version__},
+        )
+
+    def _sources(self) -> Iterator[Source]:
+        for service in self.config.services.values():
+            for source in service.sources:
+                yield Source(
+                    source.service, source.name, source.engine, source.tier, source.timeout, source.options, self.secrets
+                )
+
+    def _engines(self) -> dict[str, Engine]:
+        used = {source.engine for service in self.config.services.values() for source in service.sources}
+        return {name: engines.load(name) for name in sorted(used | {"files"})}
+
+    def _repository(self, name: str) -> ResticRepository:
+        policy, own = self.config.policy, self.config.policy.repositories[name]
+        settings = Settings(
+            name=name,
+            url=own.url,
+            host=policy.host,
+            password=lambda: self.secrets(own.password),
+            cache=self.state.cache,
+            program=policy.restic.path or "restic",
+            env={key: value if isinstance(value, str) else self.secrets(value) for key, value in own.env.items()},
+            options=own.options,
+            compression=policy.restic.compression,
+            upload=policy.restic.upload,
+            download=policy.restic.download,
+            nice=policy.restic.nice,
+            ionice=policy.restic.ionice,
+            retry_lock=policy.restic.retry_lock,
+        )
+        return ResticRepository(settings, start_child)
+
+    def _notifier(self) -> AppriseNotifier:
+        channels = self.config.policy.notify.channels
+        return AppriseNotifier({name: lambda ref=channel.url: self.secrets(ref) for name, channel in channels.items()})
+
+    def _surroundings(self, repositories: Mapping[str, ResticRepository]) -> Surroundings:
+        stores = tuple(path for repository in repositories.values() if (path := repository.local_path()))
+        places = {
+            "the repository": stores,
+            "resguardo's state": (self.state.root,),
+            "resguardo's staging": (self.state.runtime,),
+        }
+        return Surroundings(
+            machine=machine.machine_id(self.state),
+            places=places,
+            free=machine.free_bytes,
+            memory=machine.available_memory,
+            real=os.path.realpath,
+            staging=self._staging,
+            stage_free=lambda: machine.free_bytes(self.state.runtime),
+        )
+
+    def _staging(self, service: str, undo: Undo) -> str:
+        return machine.staging_folder(self.state, self.config.policy.staging.dir, service, undo)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        with contextlib.suppress(KeyError):
+            self.__dict__["catalog"].close()

@@ -1,0 +1,26 @@
+"""`resguardo catalog`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.context import CliContext
+
+
+@click.group("catalog", short_help="rebuild the local catalog from a repository")
+def command() -> None:
+    """The local catalog: a mirror of what the repositories hold."""
+
+
+@command.command("rebuild")
+@click.pass_obj
+def rebuild(ctx: CliContext) -> int:
+    """Learn every restore point that the repositories hold from the repositories alone."""
+    added, broken = ctx.app().rebuild()
+    if ctx.json:
+        ctx.emit("catalog-rebuild", {"added": added, "broken": [{"point": point, "why": why} for point, why in broken]})
+    else:
+        ctx.say(f"learnt {len(added)} restore points")
+        for point, why in broken:
+            ctx.warn(f"{point} is not a restore point: {why}")
+    return 3 if broken else 0

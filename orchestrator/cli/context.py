@@ -1,0 +1,57 @@
+"""What every command gets: the global options, lazily built parts, and the two ways to answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from orchestrator.app import App
+    from orchestrator.policy import Config
+
+
+@dataclass
+class CliContext:
+    """The global options. verbosity: -1 quiet, 0 usual, 1 and more verbose."""
+
+    policy_path: str
+    json: bool = False
+    verbosity: int = 0
+
+    def engine_options(self) -> Mapping[str, type[BaseModel]]:
+        """Return the Options model of every engine by name."""
+        from orchestrator.app import engine_options  # noqa: PLC0415 - start-up
+
+        return engine_options()
+
+    def load(self) -> Config:
+        """Read and check both files. Raises PolicyInvalid."""
+        from orchestrator.app import load_config  # noqa: PLC0415 - start-up
+
+        return load_config(self.policy_path)
+
+    def app(self) -> App:
+        """Return the wired program for this policy. Raises PolicyInvalid."""
+        from orchestrator.app import App  # noqa: PLC0415 - start-up
+
+        return App.open(self.policy_path, verbosity=self.verbosity, quiet=self.json)
+
+    def emit(self, name: str, body: Mapping[str, Any]) -> None:
+        """Print the command's JSON document."""
+        from orchestrator.report.document import document  # noqa: PLC0415 - start-up
+
+        print(json.dumps(document(name, body), sort_keys=True, indent=2))
+
+    def say(self, text: str) -> None:
+        """Print text for people, unless --quiet."""
+        if self.verbosity >= 0 and text:
+            print(text)
+
+    def warn(self, text: str) -> None:
+        """Print to stderr."""
+        print(text, file=sys.stderr)

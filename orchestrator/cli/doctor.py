@@ -1,0 +1,31 @@
+"""`resguardo doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.context import CliContext
+
+
+@click.command("doctor", short_help="look at everything that a backup needs")
+@click.option("--failpoints", is_flag=True, help="List the failpoints that tests kill the program at.")
+@click.pass_obj
+def command(ctx: CliContext, failpoints: bool) -> int:
+    """Look at restic, the repositories, every source, the state folder and the channels; change nothing."""
+    if failpoints:
+        from orchestrator.model.failpoints import FAILPOINTS  # noqa: PLC0415 - start-up
+
+        if ctx.json:
+            ctx.emit("failpoints", {"failpoints": FAILPOINTS})
+        else:
+            ctx.say("\n".join(f"{name:28} {text}" for name, text in FAILPOINTS.items()))
+        return 0
+    from orchestrator.runs.doctor import examine  # noqa: PLC0415
+
+    findings = examine(ctx.app().box)
+    if ctx.json:
+        ctx.emit("doctor", {"findings": findings})
+    else:
+        for subject, finding in findings:
+            ctx.say(f"{finding.level:7}  {subject}: {finding.message}" + (f"\n         HINT: {finding.hint}" if finding.hint else ""))
+    return int(any(finding.level == "error" for _, finding in findings))

@@ -1,0 +1,27 @@
+"""`resguardo list`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.context import CliContext
+
+
+@click.command("list", short_help="list restore points")
+@click.argument("service", required=False)
+@click.option("--limit", default=0, metavar="N", help="Show at most N points (default: all).")
+@click.pass_obj
+def command(ctx: CliContext, service: str | None, limit: int) -> int:
+    """List restore points, newest first; those of services that are gone are marked retired."""
+    app = ctx.app()
+    points = app.points(service)
+    shown = points[:limit] if limit else points
+    if ctx.json:
+        from orchestrator.report.document import restore_points  # noqa: PLC0415 - start-up
+
+        ctx.emit("list", {"restore_points": restore_points(shown)})
+        return 0
+    from orchestrator.report.text import points_table  # noqa: PLC0415 - start-up
+
+    ctx.say(points_table(shown, app.clock()))
+    return 0

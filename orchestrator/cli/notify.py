@@ -1,0 +1,25 @@
+"""`resguardo notify`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.context import CliContext
+
+
+@click.group("notify", short_help="try the notification channels")
+def command() -> None:
+    """The notification channels of policy.yml."""
+
+
+@command.command("test")
+@click.argument("channels", nargs=-1, metavar="[CHANNEL]...")
+@click.pass_obj
+def test(ctx: CliContext, channels: tuple[str, ...]) -> int:
+    """Send a test notification to every channel, or to those named; exit 1 when one does not take it."""
+    results = ctx.app().notify_test(channels)
+    if ctx.json:
+        ctx.emit("notify-test", {"channels": [{"channel": name, "error": error} for name, error in results]})
+    else:
+        ctx.say("\n".join(f"{name}: {error or 'delivered'}" for name, error in results) or "no channels in policy.yml")
+    return int(any(error for _, error in results))

@@ -1,0 +1,20 @@
+"""`resguardo recover`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.context import CliContext
+
+
+@click.command("recover", short_help="undo what a killed run left behind")
+@click.pass_obj
+def command(ctx: CliContext) -> int:
+    """Undo what killed runs left behind: their processes, plaintext and stale locks. Every acting command does it too."""
+    app = ctx.app()
+    dead = app.recover()
+    if ctx.json:
+        ctx.emit("recover", {"dead_runs": dead})
+    else:
+        ctx.say("\n".join(f"run {run} was dead; what it left is undone" for run in dead) or "nothing to recover")
+    return 0

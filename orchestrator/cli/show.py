@@ -1,0 +1,37 @@
+"""`resguardo show`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.context import CliContext
+from orchestrator.model.errors import NoSuchPoint
+
+
+@click.command("show", short_help="show one restore point")
+@click.argument("point")
+@click.option("--files", is_flag=True, help="Print policy.yml and services.yml as they were, read from the repository.")
+@click.pass_obj
+def command(ctx: CliContext, point: str, files: bool) -> int:
+    """Show one restore point (ID or a unique beginning of it): sources, items, sizes, digests, snapshots."""
+    app = ctx.app()
+    found = [candidate for candidate in app.points(None) if candidate.id == point or candidate.id.startswith(point)]
+    if len(found) != 1:
+        what = "no" if not found else "more than one"
+        raise NoSuchPoint(f"{what} restore point answers to {point!r}", "resguardo list shows them")
+    if files:
+        texts = app.files_of(found[0])
+        if ctx.json:
+            ctx.emit("show", {"files": texts})
+        else:
+            ctx.say("\n".join(f"# ---- {name}\n{text}" for name, text in texts.items()))
+        return 0
+    if ctx.json:
+        from orchestrator.report.document import restore_points  # noqa: PLC0415 - start-up
+
+        ctx.emit("show", {"restore_point": restore_points(found)[0]})
+        return 0
+    from orchestrator.report.text import point_text  # noqa: PLC0415 - start-up
+
+    ctx.say(point_text(found[0], app.clock()))
+    return 0

@@ -1,0 +1,24 @@
+"""`resguardo status`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.context import CliContext
+
+
+@click.command("status", short_help="how each service stands")
+@click.pass_obj
+def command(ctx: CliContext) -> int:
+    """Say how each service stands; exit 1 when something asks for action. No repository is asked."""
+    from orchestrator.runs.status import status  # noqa: PLC0415 - start-up
+
+    app = ctx.app()
+    found = status(app.box)
+    if ctx.json:
+        ctx.emit("status", {"status": found})
+    else:
+        from orchestrator.report.status import status_text  # noqa: PLC0415
+
+        ctx.say(status_text(found, app.clock()))
+    return found.exit_code

@@ -1,0 +1,52 @@
+"""What several engines share: comparing counts, and knowing who uses a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+
+from orchestrator.model.execution import Finding
+
+
+def compare(found: Mapping[str, int], expected: Mapping[str, int], where: str) -> tuple[Finding, ...]:
+    """Return one error for each object whose count is not the expected one; nothing expected is nothing wrong."""
+    if not expected:
+        return ()
+    wrong = []
+    for name in sorted({*found, *expected}):
+        here, stored = found.get(name), expected.get(name)
+        if here != stored:
+            have, want = ("nothing" if count is None else str(count) for count in (here, stored))
+            wrong.append(Finding("error", f"{where!r}: {name!r} holds {have}, {want} was stored"))
+    return tuple(wrong)
+
+
+def sync_folder(folder: str) -> None:
+    """Make names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def users_of(files: set[tuple[int, int]]) -> list[str]:
+    """Return the processes that have one of these files (device, inode) open, as `name (PID)`.
+
+    Without root only our own processes can be looked into; inside a container, only its own.
+    """
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            if any(_same(f"/proc/{pid}/fd/{fd}", files) for fd in os.listdir(f"/proc/{pid}/fd")):
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    found.append(f"{file.read().strip()} ({pid})")
+    return found
+
+
+def _same(link: str, files: set[tuple[int, int]]) -> bool:
+    with suppress(OSError):
+        status = os.stat(link)
+        return (status.st_dev, status.st_ino) in files
+    return False

@@ -1,0 +1,272 @@
+"""Sessions with a PostgreSQL server that cannot hang, and the same coordinates for its client programs."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import getpass
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from orchestrator.engines.postgresql.options import Options
+from orchestrator.model.engine import Source
+from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable
+from orchestrator.model.secret import Secret
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg.abc import Query
+
+Purpose = Literal["dump", "restore"]
+QUERY_LIMIT = 60.0  # seconds for one look at a catalog
+CONNECT_LIMIT = 10
+NAME_BYTES = 63  # NAMEDATALEN - 1: longer names are cut by the server, silently
+_SOCKET_DIRS = ("/var/run/postgresql", "/run/postgresql", "/tmp")  # noqa: S108 - where servers put their sockets
+_FIXED = {
+    "connect_timeout": str(CONNECT_LIMIT),
+    "application_name": "resguardo",
+    "keepalives_idle": "60",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+}
+_REFUSED = (
+    ("password authentication failed", "check user and password; the role needs LOGIN"),
+    ("no password supplied", "give password: {file: …} in services.yml"),
+    ("authentication failed", "check user, password and the server's pg_hba.conf"),
+    ("no pg_hba.conf entry", "allow this role and address in the server's pg_hba.conf"),
+    ("permission denied for database", "GRANT CONNECT ON DATABASE … TO the role"),
+    ("is not permitted to log in", "ALTER ROLE … LOGIN"),
+    ("role ", "create the role, or correct user"),
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server's coordinates as libpq parameters; the password apart, so that it never meets an argument vector."""
+
+    params: Mapping[str, str]
+    password: Secret | None
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return f"postgresql at {self.params['host']}:{self.params['port']}"
+
+    def conninfo(self, database: str) -> str:
+        """Return a connection string, escaped: a database called `host=evil` stays a name."""
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - drivers are imported when used
+
+        return make_conninfo("", **self.params, dbname=database)
+
+    def environment(self) -> tuple[dict[str, str], dict[str, bytes]]:
+        """Return (env, secrets) for a client program."""
+        env = {"PGCLIENTENCODING": "", "LC_ALL": "C.UTF-8", "PSQLRC": os.devnull}
+        del env["PGCLIENTENCODING"]  # a dump keeps its database's encoding
+        if self.password is None:
+            return env, {}
+        text = self.password.reveal()
+        if "\n" in text or "\r" in text:
+            raise Precondition(f"{self.where}: the password holds a line break", "libpq cannot take it: change it")
+        escaped = text.replace("\\", "\\\\").replace(":", "\\:")
+        return env | {"PGPASSFILE": "{secret:pgpass}"}, {"pgpass": f"*:*:*:*:{escaped}\n".encode()}
+
+
+def target_of(source: Source, purpose: Purpose = "dump") -> Target:
+    """Gather a source's coordinates. Raises Precondition (service file), RightsMissing (secret)."""
+    options: Options = source.options
+    params: dict[str, str] = dict(_FIXED)
+    if options.service:
+        params |= _service(options.service, options.service_file)
+    user, reference = options.user, options.password
+    if purpose == "restore" and options.restore_user:
+        user, reference = options.restore_user, options.restore_password
+        params.pop("password", None)
+    password = source.resolve(reference) if reference is not None else _given(params.pop("password", None))
+    port = str(options.port or params.get("port") or 5432)
+    tls = {"sslrootcert": options.tls.ca, "sslcert": options.tls.cert, "sslkey": options.tls.key}
+    params |= {key: value for key, value in tls.items() if value}
+    params["sslmode"] = params.get("sslmode", "prefer") if options.service and not tls_set(options) else options.tls.sslmode
+    params["port"] = port
+    params["host"] = options.socket or options.host or params.get("host") or _local(port)
+    params["user"] = user or params.get("user") or getpass.getuser()
+    if password is None:
+        _add_passfile(params)
+    params.pop("dbname", None)
+    return Target(params, password)
+
+
+def tls_set(options: Options) -> bool:
+    """Whether anything is said about TLS."""
+    return bool(options.tls.model_fields_set)
+
+
+def _given(text: str | None) -> Secret | None:
+    return None if text is None else Secret(text)
+
+
+def _local(port: str) -> str:
+    found = (folder for folder in _SOCKET_DIRS if os.path.exists(os.path.join(folder, f".s.PGSQL.{port}")))
+    return next(found, "localhost")
+
+
+def _add_passfile(params: dict[str, str]) -> None:
+    # Client programs get a clean environment: what libpq would find in ours is named explicitly for both.
+    path = os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
+    if os.path.isfile(path):
+        params.setdefault("passfile", path)
+
+
+def _service(name: str, file: str | None) -> dict[str, str]:
+    """Read a section of a connection service file. Source: the manual's chapter "The Connection Service File"."""
+    folder = os.environ.get("PGSYSCONFDIR", "/etc/postgresql-common")
+    usual = (os.environ.get("PGSERVICEFILE") or os.path.expanduser("~/.pg_service.conf"), f"{folder}/pg_service.conf")
+    for path in (file,) if file else usual:
+        parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",), strict=False)
+        try:
+            with open(path, encoding="utf-8") as lines:
+                parser.read_file(lines)
+        except FileNotFoundError:
+            continue
+        except (OSError, configparser.Error, UnicodeError) as error:
+            raise Precondition(f"{path}: the service file cannot be read: {error}", "mend it") from error
+        if parser.has_section(name):
+            return dict(parser.items(name))
+    raise Precondition(f"service {name!r} is in none of {file or ', '.join(usual)}", "add it, or set service_file")
+
+
+class Session:
+    """One connection. Every query has a time limit of ours: a frozen server cannot answer a statement_timeout."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], target: Target) -> None:
+        self._connection = connection
+        self._target = target
+
+    @property
+    def version(self) -> int:
+        """Server version as a number (150018)."""
+        return self._connection.info.server_version
+
+    def execute(
+        self, query: Query, params: Sequence[Any] | None = None, *, limit: float = QUERY_LIMIT
+    ) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows, if it has any.
+
+        Raises ServerUnreachable (connection lost, no answer in `limit` seconds), RightsMissing, ResguardoError.
+        """
+        import psycopg  # noqa: PLC0415 - drivers are imported when used
+
+        late = threading.Event()
+        timer = threading.Timer(limit, lambda: (late.set(), self.sever()))
+        timer.daemon = True
+        timer.start()
+        try:
+            cursor = self._connection.execute(query, params)
+            return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            if late.is_set():
+                raise ServerUnreachable(
+                    f"{self._target.where}: no answer within {limit:g} s", "see what the server is waiting for"
+                ) from error
+            raise explained(error, self._target.where) from error
+        finally:
+            timer.cancel()
+            timer.join()  # no timer may outlive its query: it would sever an innocent one
+
+    def value(self, query: Query, params: Sequence[Any] | None = None, *, limit: float = QUERY_LIMIT) -> Any:
+        """Return the first column of the first row."""
+        return self.execute(query, params, limit=limit)[0][0]
+
+    def sever(self) -> None:
+        """End the connection from another thread; whoever waits on it gets an error at once."""
+        with contextlib.suppress(OSError, ResguardoError, _driver_error()):
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
+
+    def cancel(self) -> None:
+        """Ask the server to give up the current query; a server that does not answer is not waited for."""
+        with contextlib.suppress(OSError, _driver_error()):
+            self._connection.cancel_safe(timeout=2.0)
+
+    def close(self) -> None:
+        """Say goodbye without waiting for an answer; safe to call again."""
+        self._connection.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _driver_error() -> type[Exception]:
+    import psycopg  # noqa: PLC0415 - drivers are imported when used
+
+    return psycopg.Error
+
+
+# Settings of roles and databases that would end a long, idle transaction, hide rows, or change how names are read.
+_QUIET = """
+SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
+  'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
+UNION ALL SELECT set_config('search_path', '', false) UNION ALL SELECT set_config('row_security', 'off', false)
+"""
+
+
+def connect(target: Target, database: str) -> Session:
+    """Connect. Raises ServerUnreachable, RightsMissing, Precondition (no such database)."""
+    import psycopg  # noqa: PLC0415 - drivers are imported when used
+
+    password = {"password": target.password.reveal()} if target.password else {}
+    try:
+        connection = psycopg.connect(
+            target.conninfo(database), autocommit=True, prepare_threshold=None, client_encoding="utf8", **password
+        )
+    except psycopg.Error as error:
+        raise refused(error, target, database) from error
+    session = Session(connection, target)
+    try:
+        session.execute(_QUIET)
+    except ResguardoError:
+        session.close()
+        raise
+    return session
+
+
+@contextlib.contextmanager
+def maintenance(source: Source, purpose: Purpose = "restore") -> Iterator[Session]:
+    """Connect to the maintenance database for as long as the block runs."""
+    with connect(target_of(source, purpose), source.options.maintenance) as session:
+        yield session
+
+
+def one_line(text: object) -> str:
+    """Return a driver's or a program's message in our grammar: one line, no full stop."""
+    return " ".join(str(text).split()).rstrip(".")
+
+
+def refused(error: Exception, target: Target, database: str) -> ResguardoError:
+    """Say why a connection could not be made. The server's reason is text only: before login it sends no code."""
+    text = one_line(error)
+    if f'database "{database}" does not exist' in str(error):
+        return Precondition(f"{target.where}: there is no database {database!r}", "correct database, or create it")
+    for needle, hint in _REFUSED:
+        if needle in text and "FATAL" in text + "FATAL" * (needle == "no password supplied"):
+            return RightsMissing(f"{target.where}: role {target.params['user']!r} is refused: {text}", hint)
+    return ServerUnreachable(f"{target.where}: {text}", "start the server, or correct host, port or socket")
+
+
+def explained(error: Exception, where: str) -> ResguardoError:
+    """Turn a driver's error into one of ours."""
+    import psycopg  # noqa: PLC0415 - drivers are imported when used
+
+    text = one_line(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return RightsMissing(f"{where}: {text}", "grant the role what it lacks: see docs/databases/postgresql.md")
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate in {None, "57P01", "57P02", "57P03"}:
+        return ServerUnreachable(f"{where}: the connection was lost: {text}", "see the server's log")
+    return ResguardoError(f"{where}: {text}", "see the server's log")

@@ -1,0 +1,140 @@
+"""What a restore will do: chosen points in, ordered steps with their targets out. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from orchestrator.model.errors import NoSuchPoint, UsageError
+from orchestrator.model.names import encode_item, kept_name
+from orchestrator.model.point import Point, PointItem, PointSource
+
+LONGEST_DATABASE = 63  # bytes of a PostgreSQL identifier; the shortest limit of the servers that we know
+Mode = Literal["to", "as", "in-place"]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where restored data goes. to: a directory · name: of a new database · in_place: swapped with the original."""
+
+    to: str = ""
+    name: str = ""
+    in_place: bool = False
+
+
+@dataclass(frozen=True)
+class Living:
+    """What is known of a source as it is configured now. places: its engine restores to a path or into a server ·
+    original: the live path or database of each item, where it is known.
+    """
+
+    places: Literal["path", "server"]
+    original: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RestoreStep:
+    """One item's way back. target: new path or database · original, kept: only in place."""
+
+    point: Point
+    source: PointSource
+    item: PointItem
+    target: str
+    original: str = ""
+    kept: str = ""
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """All steps in order, and how far each chosen point is from the time that was asked for."""
+
+    service: str
+    steps: tuple[RestoreStep, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that will be written."""
+        return sum(step.item.bytes for step in self.steps)
+
+
+def plan_restore(
+    service: str,
+    chosen: Iterable[Point],
+    sources: Sequence[str],
+    where: Where,
+    living: Mapping[str, Living],
+    now: datetime,
+    asked: datetime | None = None,
+) -> RestorePlan:
+    """Order the items (globals before data) and give each its target. Raises NoSuchPoint, UsageError."""
+    steps: list[RestoreStep] = []
+    notes: list[str] = []
+    for point in chosen:
+        if asked:
+            notes.append(f"{point.id} is {_distance(asked - point.time)} before the time asked for")
+        wanted = [source for source in point.sources if not sources or source.name in sources]
+        for source in wanted:
+            if source.outcome != "taken":
+                notes.append(f"{source.name} is {source.outcome} in {point.id}: {source.error}")
+            steps += [_step(point, source, item, where, living, now) for item in source.items]
+    missing = [name for name in sources if name not in {step.source.name for step in steps}]
+    if missing or not steps:
+        what = f"source {missing[0]!r}" if missing else "anything"
+        raise NoSuchPoint(f"no restore point of {service} holds {what}", "resguardo show POINT lists what one holds")
+    data = [step for step in steps if step.item.role == "data"]
+    if where.name and len(data) != 1:
+        raise UsageError("--as gives one name, but several databases would be restored", "choose one with --source")
+    steps.sort(key=lambda step: step.item.role != "globals")
+    return RestorePlan(service, tuple(steps), tuple(notes))
+
+
+def _step(
+    point: Point, source: PointSource, item: PointItem, where: Where, living: Mapping[str, Living], now: datetime
+) -> RestoreStep:
+    alive = living.get(source.name)
+    places = alive.places if alive else "path"
+    original = alive.original.get(item.name, "") if alive else ""
+    if places == "server":
+        return _server_step(point, source, item, where, original or item.name, now)
+    if where.in_place:
+        if not original:
+            raise UsageError(f"{source.name} is not in services.yml any more, so it has no place", "restore it with --to DIR")
+        folder, base = os.path.split(original.rstrip("/"))
+        target = os.path.join(folder, f".{base}.restoring-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+        return RestoreStep(point, source, item, target, original, kept_name(original.rstrip("/"), now))
+    if not where.to:
+        raise UsageError(f"{source.name} goes to a path, and none is given", "say --to DIR or --in-place")
+    if item.part == "paths":
+        return RestoreStep(point, source, item, os.path.join(where.to, source.name))
+    return RestoreStep(point, source, item, os.path.join(where.to, f"{source.name}{_item_part(source, item)}.{item.extension}"))
+
+
+def _item_part(source: PointSource, item: PointItem) -> str:
+    return "" if len(source.items) == 1 else f".{encode_item(item.name)}"
+
+
+def _server_step(
+    point: Point, source: PointSource, item: PointItem, where: Where, original: str, now: datetime
+) -> RestoreStep:
+    if item.role == "globals":
+        return RestoreStep(point, source, item, item.name)
+    stamp = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    target = where.name or f"{_cut(original, f'_restored_{stamp}')}_restored_{stamp}"
+    if not where.in_place:
+        return RestoreStep(point, source, item, target)
+    kept = kept_name(_cut(original, f"_before_{stamp}"), now)
+    return RestoreStep(point, source, item, target, original, kept)
+
+
+def _cut(name: str, suffix: str) -> str:
+    return name.encode()[: LONGEST_DATABASE - len(suffix)].decode(errors="ignore")
+
+
+def _distance(gap: timedelta) -> str:
+    minutes = int(gap.total_seconds() // 60)
+    days, rest = divmod(minutes, 24 * 60)
+    return f"{days} d {rest // 60} h" if days else f"{rest // 60} h {rest % 60} min"

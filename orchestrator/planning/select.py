@@ -1,0 +1,144 @@
+"""Which restore points answer a wish: the latest, the newest not after a time, or one by its ID. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from orchestrator.model.errors import NoSuchPoint
+from orchestrator.model.point import Point
+from orchestrator.planning.retention import newest_first
+
+_FEWEST_LETTERS = 4  # of a prefix
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is wished for. point: an ID, a run's ID, or an unambiguous beginning of one · at: the newest not after it ·
+    neither: the latest.
+    """
+
+    point: str = ""
+    at: datetime | None = None
+
+
+def choose(points: Sequence[Point], choice: Choice, *, sources: Sequence[str] = ()) -> tuple[Point, ...]:
+    """Return the points of one service to restore, one for each tier, with only the sources that are to come back.
+
+    sources: the wished ones, empty for all. Per tier the newest point in which every wished source was taken is
+    chosen; when there is none, the newest that holds any of them. A source that lies in two tiers comes from the
+    newer point. A damaged point is chosen only by its ID. Of a point in several repositories the first given counts.
+    Raises NoSuchPoint.
+    """
+    if choice.point:
+        return _wished(_by_id(points, choice.point), sources)
+    sound = _once(point for point in points if not point.damaged)
+    if not sound:
+        damaged = f"; {len(points)} are damaged" if points else ""
+        raise NoSuchPoint(f"there is no restore point{damaged}", "resguardo list shows what there is")
+    early = [point for point in sound if choice.at is None or point.time <= choice.at]
+    chosen = _best_per_tier(early, sources)
+    _nothing_missing(sound, chosen, choice.at, sources)
+    return chosen
+
+
+def _once(points: Iterable[Point]) -> list[Point]:
+    first: dict[str, Point] = {}
+    for point in points:
+        first.setdefault(point.id, point)
+    return newest_first(list(first.values()))
+
+
+def _by_id(points: Sequence[Point], wish: str) -> list[Point]:
+    known = _once(sorted(points, key=lambda point: point.damaged))
+    exact = [point for point in known if wish in (point.id, point.run)]
+    if exact:
+        return exact
+    begins = [point for point in known if point.id.startswith(wish) or point.run.startswith(wish)]
+    runs = {point.run for point in begins}
+    if len(wish) < _FEWEST_LETTERS or not begins:
+        raise NoSuchPoint(f"no such restore point: {wish}", "resguardo list shows them")
+    if len(runs) > 1:
+        some = ", ".join(point.id for point in begins[:3])
+        raise NoSuchPoint(f"{wish} is the beginning of {len(begins)} restore points", f"say which, such as {some}")
+    return begins
+
+
+def _wished(points: Sequence[Point], sources: Sequence[str]) -> tuple[Point, ...]:
+    cut = [_only(point, set(sources) if sources else _names(point)) for point in points]
+    found = tuple(point for point in cut if point.sources)
+    if not found:
+        raise NoSuchPoint(
+            f"{points[0].id} holds nothing of {', '.join(sources) or 'any source'}",
+            f"resguardo show {points[0].id} lists its sources",
+        )
+    return found
+
+
+def _only(point: Point, names: set[str]) -> Point:
+    return replace(point, sources=tuple(source for source in point.sources if source.name in names and source.items))
+
+
+def _names(point: Point) -> set[str]:
+    return {source.name for source in point.sources}
+
+
+def _taken(point: Point) -> set[str]:
+    return {source.name for source in point.sources if source.outcome == "taken"}
+
+
+def _best_per_tier(points: Sequence[Point], sources: Sequence[str]) -> tuple[Point, ...]:
+    best = [
+        found
+        for tier in sorted({point.tier for point in points})
+        if (found := _best([point for point in points if point.tier == tier], set(sources)))
+    ]
+    chosen, have = [], set[str]()
+    for point in newest_first(best):
+        names = (set(sources) & _names(point) if sources else _names(point)) - have
+        cut = _only(point, names)
+        have |= _names(cut)
+        if cut.sources:
+            chosen.append(cut)
+    return tuple(sorted(chosen, key=lambda point: point.tier))
+
+
+def _best(series: Sequence[Point], sources: set[str]) -> Point | None:
+    wished = sources & set[str]().union(*(_names(point) for point in series))
+    if sources and not wished:
+        return None
+    full = (point for point in series if (wished <= _taken(point) if wished else point.whole))
+    some = (point for point in series if _only(point, wished or _names(point)).sources)
+    return next(full, None) or next(some, None)
+
+
+def _nothing_missing(
+    sound: Sequence[Point], chosen: Sequence[Point], at: datetime | None, sources: Sequence[str]
+) -> None:
+    """Refuse when a wished source, or a tier, has no answer: nothing is left out silently."""
+    have = set[str]().union(*(_names(point) for point in chosen))
+    newest: dict[str, Point] = {}
+    for point in sound:
+        newest.setdefault(point.tier, point)
+    tiers = {point.tier for point in chosen}
+    expected = set(sources) or set[str]().union(*(_names(point) for tier, point in newest.items() if tier not in tiers))
+    missing = sorted(expected - have)
+    if not missing and chosen:
+        return
+    what = f"source {missing[0]}" if missing else "anything"
+    holding = [point for point in sound if not missing or missing[0] in _names(point)]
+    when = f" at or before {at:%Y-%m-%d %H:%M:%S %Z}" if at else ""
+    hint = "resguardo list shows what there is"
+    if holding and at:
+        oldest = holding[-1]
+        hint = f"the oldest is {oldest.id}, {distance(oldest.time - at)} later"
+        hint += "; --source restores the others" if chosen and not sources else ""
+    raise NoSuchPoint(f"no restore point of {sound[0].service} holds {what}{when}", hint)
+
+
+def distance(gap: timedelta) -> str:
+    """Say a span for people: `3 d 4 h`, or `4 h 12 min` under a day."""
+    minutes = int(abs(gap.total_seconds()) // 60)
+    days, rest = divmod(minutes, 24 * 60)
+    return f"{days} d {rest // 60} h" if days else f"{rest // 60} h {rest % 60} min"

@@ -1,0 +1,111 @@
+"""An item's bytes on their way out of the repository, which end only when they are known to be right."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+from orchestrator.model.errors import DataDamaged, ResguardoError
+from orchestrator.model.execution import Proc, Undo
+from orchestrator.model.repository import Repository
+
+BLOCK = 1 << 18
+
+
+class RepositoryData:
+    """`restic dump` copied to `fd`, hashed on the way. See model.engine.Data for the contract.
+
+    A cut stream that ends cleanly would make a database client commit half of the data: so the end of `fd` is held
+    open until restic's exit code and the digest are known, and on bad data the consumer is killed first.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        snapshot: str,
+        path: str,
+        size: int,
+        sha256: str | None,
+        undo: Undo,
+        on_bytes: Callable[[int], None] = lambda _done: None,
+    ) -> None:
+        self._expected = (size, sha256)
+        self._on_bytes = on_bytes
+        self.fd, self._out = os.pipe()
+        self._in, write_end = os.pipe()
+        try:
+            self._running = repository.dump(snapshot, path, write_end, undo)
+        finally:
+            os.close(write_end)
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._deaf = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._copy, name="restore-copy", daemon=True)
+        self._thread.start()
+
+    def _copy(self) -> None:
+        with contextlib.suppress(OSError):
+            while block := os.read(self._in, BLOCK):
+                self._digest.update(block)
+                self._size += len(block)
+                self._on_bytes(self._size)
+                if not self._write(block):
+                    return
+
+    def _write(self, block: bytes) -> bool:
+        view = memoryview(block)
+        while view:
+            try:
+                view = view[os.write(self._out, view) :]
+            except BrokenPipeError:
+                self._deaf = True  # the consumer ended first: its own exit code tells why
+                return False
+        return True
+
+    def finish(self, consumer: Proc | None = None) -> None:
+        """Wait for all bytes, then let `fd` end. Raises DataDamaged after killing the consumer."""
+        self._thread.join()
+        problem: ResguardoError | None = None
+        if not self._deaf:
+            problem = self._problem()
+        if problem is not None and consumer is not None:
+            consumer.stop(0.0)
+        self._close_out()
+        if problem is not None:
+            raise problem
+
+    def _problem(self) -> ResguardoError | None:
+        try:
+            self._running.wait()
+        except ResguardoError as error:
+            return error
+        size, sha256 = self._expected
+        if self._size != size or (sha256 is not None and self._digest.hexdigest() != sha256):
+            return DataDamaged(
+                f"{self._size} bytes with digest {self._digest.hexdigest()[:12]} came back, the manifest says "
+                f"{size} with {(sha256 or 'none')[:12]}",
+                "restore an older point, and run resguardo verify",
+            )
+        return None
+
+    def _close_out(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._out)
+
+    def __enter__(self) -> RepositoryData:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)  # first, so that a copy blocked on a reader that is gone ends
+        self._running.stop()
+        self._thread.join()
+        self._close_out()
+        os.close(self._in)

@@ -1,0 +1,22 @@
+"""Create a repository, on purpose: the only place that ever does."""
+
+from __future__ import annotations
+
+from orchestrator.model.repository import Repository
+from orchestrator.runs import rebuild
+from orchestrator.runs.toolbox import Toolbox
+
+
+def initialize(box: Toolbox) -> list[tuple[Repository, str]]:
+    """Create each configured repository that is not there yet; return (repository, "created" or "exists")."""
+    done = []
+    with box.lock(0.0), box.undo(f"{box.clock():%Y%m%dT%H%M%SZ}-{box.token()}") as undo:
+        for repository in box.repositories.values():
+            if repository.exists(undo):
+                rebuild.learn(box, repository, undo)
+                done.append((repository, "exists"))
+                continue
+            repository.init(undo)
+            box.catalog.mark_seen(repository.name, box.clock())
+            done.append((repository, "created"))
+    return done

@@ -1,0 +1,73 @@
+"""Look at every source, side by side; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from orchestrator.model.engine import Facts, Item, PathSet, Source
+from orchestrator.model.errors import Interrupted, ResguardoError
+from orchestrator.model.execution import Undo
+from orchestrator.planning.backup import Probed, Trouble, seen_through, with_excludes
+from orchestrator.runs.toolbox import Toolbox
+
+SQLITE_COMPANIONS = ("", "-wal", "-shm", "-journal")
+
+
+def probe_all(box: Toolbox, sources: Iterable[Source], undo: Undo) -> list[Probed]:
+    """Probe sources, `parallel` at a time; a source that cannot be dumped carries its trouble."""
+    wanted = list(sources)
+    if len(wanted) < 2:
+        return [probe(box, source, undo) for source in wanted]
+    with ThreadPoolExecutor(max_workers=max(2, box.config.policy.parallel), thread_name_prefix="probe") as pool:
+        return list(pool.map(lambda source: probe(box, source, undo), wanted))
+
+
+def probe(box: Toolbox, source: Source, undo: Undo) -> Probed:
+    """Probe one source."""
+    history = box.catalog.history(source.service, source.name)
+    engine = box.engines[source.engine]
+    try:
+        facts = engine.probe(source, box.at, undo)
+        wrong = next((finding for finding in facts.findings if finding.level == "error"), None)
+        if wrong:
+            return Probed(source, trouble=Trouble(wrong.message, wrong.hint, 4), history=history)
+        return Probed(source, facts, paths=_paths(box, facts), history=history)
+    except Interrupted:
+        raise
+    except ResguardoError as error:
+        return Probed(source, trouble=Trouble(error.message, error.hint, error.exit_code), history=history)
+
+
+def _paths(box: Toolbox, facts: Facts) -> Mapping[str, PathSet]:
+    engines = {item.name: box.engines[item.source.engine] for item in facts.items}
+    return {
+        item.name: _protect(box, item, engines[item.name].paths(item))
+        for item in facts.items
+        if engines[item.name].delivers == "paths"
+    }
+
+
+def _protect(box: Toolbox, item: Item, paths: PathSet) -> PathSet:
+    """Leave out our own directories and the live database files of the same service, under whatever name they are met."""
+    places = {reason: list(found) for reason, found in box.here.places.items()}
+    places["dumped as a database"] = [
+        f"{source.options.path}{companion}"
+        for source in box.sources
+        if source.engine == "sqlite" and source.service == item.source.service
+        for companion in SQLITE_COMPANIONS
+    ]
+    real = box.here.real
+    met: dict[str, list[str]] = {}
+    for path in paths.paths:
+        for reason, found in places.items():
+            names = (seen_through(path, real(path), _real_entry(box, place)) for place in found)
+            met.setdefault(reason, []).extend(name for name in names if name)
+    return with_excludes(paths, met)
+
+
+def _real_entry(box: Toolbox, place: str) -> str:
+    # The entry itself may not exist yet (a -wal file): its folder is what has links to resolve.
+    folder, name = os.path.split(place.rstrip("/"))
+    return os.path.join(box.here.real(folder), name) if not os.path.islink(place) else box.here.real(place)

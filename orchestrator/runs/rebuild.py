@@ -1,0 +1,69 @@
+"""Learn from the repository what the catalog does not know; the catalog is a mirror, the repository the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.model.errors import DataDamaged
+from orchestrator.model.execution import Undo
+from orchestrator.model.manifest import LIMIT, Manifest, decode
+from orchestrator.model.names import MANIFEST_FILE, point_id
+from orchestrator.model.record import Event
+from orchestrator.model.repository import Repository, Snapshot
+from orchestrator.planning.listing import Listing, Place, match, sort
+from orchestrator.runs.toolbox import Toolbox
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a look at a repository brought: its listing, points that were new, and points that cannot stand."""
+
+    listing: Listing
+    added: tuple[str, ...]
+    broken: tuple[tuple[str, str], ...]
+
+
+def learn(box: Toolbox, repository: Repository, undo: Undo) -> Learned:
+    """List the repository; read the manifest of every commit that the catalog does not know and mirror it.
+
+    A commit whose snapshots are not all there, or are not those that were committed, is no restore point: it is
+    reported as broken, with an event.
+    """
+    listing = sort(repository.snapshots(undo))
+    known = {(point.service, point.tier, point.run) for point in box.catalog.points(repository=repository.name)}
+    added, broken = [], []
+    for place, commit in listing.commits.items():
+        if place in known:
+            continue
+        problem = _mirror(box, repository, place, commit, listing, undo)
+        if problem:
+            broken.append((point_id(*place), problem))
+        else:
+            added.append(point_id(*place))
+    for point, problem in broken:
+        message = f"{point} is not a restore point: {problem}"
+        box.event(Event(box.clock(), "point.broken", "warning", message, repository=repository.name))
+    box.catalog.mark_seen(repository.name, box.clock())
+    return Learned(listing, tuple(added), tuple(broken))
+
+
+def _mirror(
+    box: Toolbox, repository: Repository, place: Place, commit: Snapshot, listing: Listing, undo: Undo
+) -> str:
+    try:
+        manifest = read_manifest(repository, commit, place, undo)
+    except DataDamaged as error:
+        return error.message
+    snapshots, problems = match(manifest, listing.parts.get(place, ()))
+    if problems:
+        return "; ".join(problems)
+    box.catalog.add_point(manifest, repository.name, {**snapshots, "commit": commit.id}, commit.id)
+    return ""
+
+
+def read_manifest(repository: Repository, commit: Snapshot, place: Place, undo: Undo) -> Manifest:
+    """Read one commit's manifest. Raises DataDamaged, also when it speaks of another point than its tags."""
+    manifest = decode(repository.read(commit.id, f"/{MANIFEST_FILE}", undo, limit=LIMIT))
+    if (manifest.service, manifest.tier, manifest.run) != place:
+        raise DataDamaged(f"its manifest is that of {manifest.point}", "somebody changed tags or copied snapshots")
+    return manifest

@@ -1,0 +1,80 @@
+"""How runs begin and end: IDs, the manifest of what was taken, the record, its events and notifications."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.model.failpoints import reach
+from orchestrator.model.manifest import Manifest, ManifestItem, ManifestSource
+from orchestrator.model.names import new_run_id
+from orchestrator.model.record import Event, RunRecord, ServiceRecord, Severity
+from orchestrator.runs import notify
+from orchestrator.runs.toolbox import Toolbox
+
+_RUN_EVENTS: dict[str, tuple[str, Severity]] = {
+    "success": ("run.succeeded", "success"),
+    "partial": ("run.partial", "partial"),
+    "failed": ("run.failed", "failed"),
+    "refused": ("run.failed", "failed"),
+    "interrupted": ("run.interrupted", "failed"),
+}
+
+
+def new_run(box: Toolbox, command: str) -> tuple[str, datetime]:
+    """Begin a run: its ID and start, noted in the catalog, so that a killed one is known as dead."""
+    started = box.clock()
+    run = new_run_id(started, box.token())
+    box.catalog.begin(run, command, started)
+    return run, started
+
+
+def manifest_of(box: Toolbox, record: ServiceRecord, run: str) -> Manifest:
+    """Return the manifest of a service's record; the one that was committed and the one that the catalog mirrors."""
+    config = box.config
+    now = record.ended or box.clock()
+    whole = all(source.state == "taken" for source in record.sources)
+    sources = tuple(
+        ManifestSource(
+            source.name,
+            source.engine,
+            source.state,
+            tuple(ManifestItem(**vars(item)) for item in source.items),
+            source.error,
+            {"version": source.server} if source.server else {},
+        )
+        for source in record.sources
+    )
+    return Manifest(
+        host=config.policy.host,
+        machine=box.here.machine,
+        service=record.service,
+        tier=record.tier,
+        run=run,
+        time=record.time or now,
+        ended=now,
+        result="whole" if whole else "partial",
+        sources=sources,
+        policy_sha256=config.sha256,
+        files=dict(config.texts),
+        tools=dict(box.tools),
+    )
+
+
+def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
+    """Record how a run ended, with its one run.* event, and queue the notifications; return the completed record."""
+    name, severity = _RUN_EVENTS[record.result]
+    message = record.error or f"{record.command} {record.result}"
+    closing = Event(record.ended, name, severity, message, run=record.id, hint=record.hint)
+    before = box.catalog.runs(command=record.command, limit=1)
+    recovered = record.result == "success" and bool(before) and before[0].result in ("failed", "partial", "interrupted")
+    events = [*record.events, closing]
+    if recovered:
+        events.append(Event(record.ended, "alert.recovered", "recovered", f"{record.command} works again", run=record.id))
+    done = replace(record, events=tuple(events))
+    box.catalog.record(done)
+    for event in events:
+        box.log(event)
+    notify.announce(box, done)
+    reach("notify.queued")
+    return done

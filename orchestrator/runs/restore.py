@@ -1,0 +1,262 @@
+"""Restore: choose points, plan, bring each item back under a new name, check it, and only then swap."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+
+from orchestrator.model.engine import Item, Source
+from orchestrator.model.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_PARTIAL,
+    DiskFull,
+    Interrupted,
+    Precondition,
+    ResguardoError,
+    RestoreFailed,
+    UsageError,
+    worst,
+)
+from orchestrator.model.execution import Finding, Undo
+from orchestrator.model.failpoints import reach
+from orchestrator.model.point import Point, PointItem, PointSource, State
+from orchestrator.model.record import Event, RestoredItem, RunRecord
+from orchestrator.model.repository import Repository
+from orchestrator.planning.restore import Living, RestorePlan, RestoreStep, Where, plan_restore
+from orchestrator.planning.select import Choice, choose
+from orchestrator.runs.data import RepositoryData
+from orchestrator.runs.recording import finish_run, new_run
+from orchestrator.runs.toolbox import Toolbox
+from orchestrator.runs.verify import snapshot_of
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """What to restore, from when, and where to. sources: empty for all of the service's."""
+
+    service: str
+    choice: Choice
+    where: Where
+    sources: Sequence[str] = ()
+    repository: str = ""
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    wait: float = 0.0
+
+
+def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
+    """Choose and plan; touches nothing. Raises NoSuchPoint, UsageError."""
+    points = box.catalog.points(repository=request.repository or None, service=request.service)
+    chosen = choose(points, request.choice, sources=request.sources)
+    living = {
+        source.name: living_of(box, source) for source in box.sources if source.service == request.service
+    }
+    return plan_restore(
+        request.service, chosen, request.sources, request.where, living, box.clock(), request.choice.at
+    )
+
+
+def living_of(box: Toolbox, source: Source) -> Living:
+    """Return what a configured source restores over: its path, or the databases of its server."""
+    engine = box.engines[source.engine]
+    originals: Mapping[str, str] = engine.originals(source)
+    return Living(engine.places, originals)
+
+
+def restore(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> tuple[RunRecord, tuple[RestoredItem, ...]]:
+    """Carry a plan out; recorded as a run. One item's failure fails its source and does not stop other sources."""
+    lock = box.lock(request.wait) if request.where.in_place else nullcontext()
+    with lock:
+        run, started = new_run(box, "restore")
+        done: list[RestoredItem] = []
+        error: ResguardoError | None = None
+        with box.undo(run) as undo:
+            try:
+                _enough_room(box, request, planned)
+                for step in planned.steps:
+                    done.append(_step(box, request, step, done, run, undo))
+            except ResguardoError as failure:
+                error = failure
+        _raise_states(box, planned, done, request)
+        return finish_run(box, _record(box, run, started, request, done, error)), tuple(done)
+
+
+def _enough_room(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> None:
+    if not request.where.to:
+        return
+    folder = request.where.to
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder) or "/"
+    free = box.here.free(folder)
+    if free < planned.bytes:
+        raise DiskFull(f"{folder}: {free} bytes free, the restore needs {planned.bytes}", "make room, or choose another --to")
+
+
+def _step(
+    box: Toolbox, request: RestoreRequest, step: RestoreStep, done: Sequence[RestoredItem], run: str, undo: Undo
+) -> RestoredItem:
+    failed = [item for item in done if item.source == step.source.name and item.state == "failed"]
+    if failed:
+        return _item(step, "skipped", error=f"{failed[0].item} of the same source failed")
+    began = monotonic()
+    try:
+        reach("restore.started")
+        findings, kept = _bring_back(box, request, step, undo)
+        return _item(step, "restored", kept=kept, findings=tuple(findings), seconds=round(monotonic() - began, 3))
+    except Interrupted:
+        raise
+    except ResguardoError as error:
+        box.event(
+            Event(box.clock(), "source.failed", "failed", error.message, run, request.service, step.source.name, hint=error.hint)
+        )
+        return _item(step, "failed", error=error.message, hint=error.hint, exit_code=error.exit_code)
+
+
+def _item(step: RestoreStep, state: str, **more: object) -> RestoredItem:
+    target = step.original if state == "restored" and step.original else step.target
+    return RestoredItem(
+        step.source.name, step.item.name, step.point.id, target, state, bytes=step.item.bytes, **more  # type: ignore[arg-type]
+    )
+
+
+def _bring_back(box: Toolbox, request: RestoreRequest, step: RestoreStep, undo: Undo) -> tuple[list[Finding], str]:
+    repository = box.repositories[step.point.repository]
+    engine = box.engines.get(step.source.engine)
+    if engine is None:
+        raise Precondition(f"engine {step.source.engine!r} is not installed", "install the package that provides it")
+    source = _configured(box, request.service, step.source)
+    item = Item(source, step.item.name, step.item.extension, step.item.bytes, role=_role(step.item))
+    findings = _load(box, request, step, repository, item, undo)
+    reach("restore.loaded")
+    expected = {} if request.include or request.exclude else dict(step.item.counts)
+    findings += engine.verify(item, step.target, expected, box.at, undo)
+    bad = [finding for finding in findings if finding.level == "error"]
+    if bad:
+        raise RestoreFailed(
+            f"{step.target} was restored, but is not right: {bad[0].message}", bad[0].hint or "look at it before you use it"
+        )
+    reach("restore.verified")
+    if not step.original:
+        return findings, ""
+    kept = engine.swap(item, step.target, step.kept, box.at, undo)
+    reach("restore.swapped")
+    return findings, kept.name or ""
+
+
+def _role(item: PointItem) -> str:
+    return "globals" if item.role == "globals" else "data"
+
+
+def _load(
+    box: Toolbox, request: RestoreRequest, step: RestoreStep, repository: Repository, item: Item, undo: Undo
+) -> list[Finding]:
+    snapshot = snapshot_of(step.point, step.item, step.source.name)
+    engine = box.engines[step.source.engine]
+    name = f"{request.service}/{step.source.name}"
+    box.progress.start(name, step.item.bytes)
+    if step.item.part == "paths":
+        return _load_paths(repository, request, step, snapshot, undo)
+    folder = os.path.dirname(step.target)
+    if engine.places == "path" and request.where.to:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    with RepositoryData(
+        repository,
+        snapshot,
+        step.item.path,
+        step.item.bytes,
+        step.item.sha256,
+        undo,
+        lambda done: box.progress.update(name, done),
+    ) as data:
+        restored = engine.restore(item, data, step.target, box.at, undo)
+    return list(restored.findings)
+
+
+def _load_paths(
+    repository: Repository, request: RestoreRequest, step: RestoreStep, snapshot: str, undo: Undo
+) -> list[Finding]:
+    if os.path.lexists(step.target) and (not os.path.isdir(step.target) or os.listdir(step.target)):
+        raise RestoreFailed(f"{step.target} exists and is not an empty directory", "give --to a new directory")
+    os.makedirs(step.target, mode=0o700, exist_ok=True)
+    end = repository.restore(
+        snapshot, step.target, undo, include=request.include, exclude=request.exclude, verify=True
+    )
+    if end.errors:
+        path, reason = end.errors[0]
+        raise RestoreFailed(f"{len(end.errors)} files could not be restored, the first is {path}: {reason}")
+    if request.include and not end.files:
+        raise RestoreFailed("nothing in the restore point matches --include", "resguardo show POINT lists its paths")
+    return []
+
+
+def _configured(box: Toolbox, service: str, source: PointSource) -> Source:
+    for configured in box.sources:
+        if configured.service == service and configured.name == source.name:
+            if configured.engine != source.engine:
+                raise UsageError(
+                    f"{configured.id} is {configured.engine} now and was {source.engine} then",
+                    "give the old kind another name in services.yml",
+                )
+            return configured
+    if source.engine == "files":
+        return Source(service, source.name, source.engine, "default", 0.0, None, box.no_secret)
+    raise Precondition(
+        f"{service}/{source.name} is not in services.yml, so its server is not known",
+        "put it back as `resguardo show POINT --files` prints it",
+    )
+
+
+def _raise_states(box: Toolbox, planned: RestorePlan, done: Sequence[RestoredItem], request: RestoreRequest) -> None:
+    """Raise a source's state to `restored` where all of its items came back whole and checked."""
+    if request.include or request.exclude:
+        return
+    good = {(item.point, item.source) for item in done if item.state == "restored"}
+    bad = {(item.point, item.source) for item in done if item.state != "restored"}
+    complete: dict[tuple[str, str], tuple[Point, PointSource]] = {
+        (step.point.id, step.source.name): (step.point, step.source) for step in planned.steps
+    }
+    for key in good - bad:
+        point, source = complete[key]
+        came_back = sum(1 for item in done if (item.point, item.source) == key)
+        if source.outcome == "taken" and came_back == len(source.items):
+            box.catalog.set_state(point.id, source.name, State.RESTORED)
+
+
+def _record(
+    box: Toolbox,
+    run: str,
+    started: datetime,
+    request: RestoreRequest,
+    done: Sequence[RestoredItem],
+    error: ResguardoError | None,
+) -> RunRecord:
+    failed = [item for item in done if item.state != "restored"]
+    if error:
+        code = error.exit_code
+    elif not failed:
+        code = EXIT_DONE
+    elif len(failed) < len(done):
+        code = EXIT_PARTIAL
+    else:
+        code = worst([EXIT_FAILED, *(item.exit_code for item in failed if item.exit_code)])
+    message = error.message if error else "; ".join(f"{item.source}/{item.item}: {item.error}" for item in failed)
+    return RunRecord(
+        id=run,
+        command="restore",
+        host=box.config.policy.host,
+        started=started,
+        ended=box.clock(),
+        result="interrupted" if isinstance(error, Interrupted) else _result(code),
+        exit_code=code,
+        error=f"{request.service}: {message}" if message else "",
+        hint=error.hint if error else next((item.hint for item in failed if item.hint), None),
+    )
+
+
+def _result(code: int) -> str:
+    return {EXIT_DONE: "success", EXIT_PARTIAL: "partial"}.get(code, "failed")

@@ -1,0 +1,108 @@
+"""What use cases are given: the ports, wired by `app`, and the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.model.engine import Engine, Source
+from orchestrator.model.execution import Executor, Intakes, KillProcess, Progress, StreamReport, Trailer, Undo
+from orchestrator.model.ports import Catalog, Notifier
+from orchestrator.model.record import Event
+from orchestrator.model.repository import Repository
+from orchestrator.model.secret import SecretResolver
+from orchestrator.policy.config import Config
+
+
+class ClosableUndo(Undo, Protocol):
+    """A run's undo list with its orderly end."""
+
+    def close(self) -> None:
+        """End: whatever is left is undone, then the journal goes."""
+
+
+class Stager(Protocol):
+    """Copies a dump into a private file with the pump's own checks."""
+
+    def __call__(
+        self, fd: int, path: str, trailer: Trailer, *, cap: int, deadline: float, on_bytes: Callable[[int], None]
+    ) -> StreamReport:
+        """Copy fd to a new 0600 file; raises Outgrown over `cap` bytes, DeadlineExceeded after `deadline` seconds."""
+
+
+class Outgrown(Exception):
+    """A dump is larger than its staging allows: dump it again as a stream."""
+
+
+class DeadRun(Protocol):
+    """A run that was killed: its undo list has been carried out. `restic` are its restic processes that never ended well."""
+
+    run: str
+    restic: Sequence[KillProcess]
+    problems: Sequence[str]
+
+    def forget(self) -> None:
+        """Delete its journal; call when its locks were dealt with."""
+
+
+class LockHolder(Protocol):
+    """The run lock of this policy."""
+
+    def __call__(self, wait: float) -> AbstractContextManager[None]:
+        """Hold the lock; raises RunLocked after `wait` seconds."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What must be known of this machine. places: reason → directories of ours that no backup may contain."""
+
+    machine: str
+    places: Mapping[str, tuple[str, ...]]
+    free: Callable[[str], int]
+    memory: Callable[[], int]
+    real: Callable[[str], str]
+    staging: Callable[[str, Undo], str]
+    stage_free: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """The ports of one command. `open_undo` starts a run's undo list; `clock` gives UTC; `token` gives 6 hex digits."""
+
+    config: Config
+    engines: Mapping[str, Engine]
+    at: Executor
+    repositories: Mapping[str, Repository]
+    catalog: Catalog
+    notifier: Notifier
+    intakes: Intakes
+    stage: Stager
+    lock: LockHolder
+    open_undo: Callable[[str], ClosableUndo]
+    here: Surroundings
+    clock: Callable[[], datetime]
+    token: Callable[[], str]
+    log: Callable[[Event], None]
+    progress: Progress
+    sources: tuple[Source, ...]
+    no_secret: SecretResolver
+    dead: Callable[[], Sequence[DeadRun]]
+    unlock_stale: Callable[[Repository, Sequence[KillProcess], Undo], Sequence[Event]]
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def undo(self, run: str) -> Iterator[Undo]:
+        """Open the run's undo list; on leaving, whatever is left is undone."""
+        undo = self.open_undo(run)
+        try:
+            yield undo
+        finally:
+            undo.close()
+
+    def event(self, event: Event) -> None:
+        """Write an event to the catalog and the log."""
+        self.catalog.add_event(event)
+        self.log(event)

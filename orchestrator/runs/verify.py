@@ -1,0 +1,187 @@
+"""Verify: the repository's soundness, rotating through its data; or one restore point, read back whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+from orchestrator.model.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    DataDamaged,
+    Interrupted,
+    NoSuchPoint,
+    ResguardoError,
+)
+from orchestrator.model.execution import Undo
+from orchestrator.model.failpoints import reach
+from orchestrator.model.point import Point, PointItem, State
+from orchestrator.model.ports import CheckRecord
+from orchestrator.model.record import Event, RunRecord
+from orchestrator.model.repository import Repository
+from orchestrator.planning import due as due_rules
+from orchestrator.runs.recording import finish_run, new_run
+from orchestrator.runs.toolbox import Toolbox
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How a check went. text: for the report."""
+
+    text: str = ""
+    error: str = ""
+    exit_code: int = EXIT_DONE
+    events: tuple[Event, ...] = field(default=())
+    checks: tuple[CheckRecord, ...] = ()
+
+
+def nothing() -> Checked:
+    """Return the outcome of not running."""
+    return Checked()
+
+
+def due(box: Toolbox, repository: Repository) -> str:
+    """Say why a check of the repository is due, or ""; a job that verifies replaces the rule."""
+    last = box.catalog.last_check(repository.name)
+    by_job = any(job.do == "verify" for job in box.config.policy.jobs.values())
+    return due_rules.due(last.time if last else None, box.config.policy.check.every, box.clock(), by_job=by_job)
+
+
+def when_due(box: Toolbox, repository: Repository, reason: str, undo: Undo) -> Checked:
+    """Check when there is a reason to; a failure is told and never raised, but for interruptions."""
+    if not reason:
+        return Checked()
+    try:
+        return check(box, repository, box.config.policy.check.data, undo)
+    except Interrupted:
+        raise
+    except ResguardoError as error:
+        event = Event(
+            box.clock(), "verify.failed", "failed", error.message, repository=repository.name, hint=error.hint
+        )
+        return Checked("verify.failed", error.message, error.exit_code, (event,))
+
+
+def check(box: Toolbox, repository: Repository, data: str, undo: Undo) -> Checked:
+    """Check structure and a share of the data: "" for none, "5%" for the next of twenty parts, "all", or "n/t"."""
+    reach("check.started")
+    part, key = data, f"check.part.{repository.name}"
+    if data.endswith("%"):
+        part = due_rules.next_part(data, box.catalog.get(key))
+    began = monotonic()
+    end = repository.check(undo, data=part or None)
+    record = CheckRecord(box.clock(), repository.name, "", part, end.errors, round(monotonic() - began, 3))
+    box.catalog.add_check(record)
+    if data.endswith("%"):
+        box.catalog.put(key, part)
+    if not end.errors:
+        return Checked(f"sound ({part or 'structure'})", checks=(record,))
+    message = f"repository {repository.name} is damaged: {end.errors[0]}"
+    hint = "see docs/disaster-recovery.md, \"the repository is damaged\"; do not prune"
+    event = Event(box.clock(), "verify.failed", "failed", message, repository=repository.name, hint=hint)
+    return Checked("damaged", message, EXIT_FAILED, (event,), (record,))
+
+
+def verify(box: Toolbox, *, data: str, point: str | None, wait: float) -> RunRecord:
+    """Verify every repository, or one restore point; recorded as a run of its own."""
+    with box.lock(wait):
+        run, started = new_run(box, "verify")
+        with box.undo(run) as undo:
+            try:
+                outcomes = _outcomes(box, data, point, undo)
+                error = None
+            except ResguardoError as failure:
+                outcomes, error = [], failure
+        code = error.exit_code if error else max((outcome.exit_code for outcome in outcomes), default=EXIT_DONE)
+        record = RunRecord(
+            id=run,
+            command="verify",
+            host=box.config.policy.host,
+            started=started,
+            ended=box.clock(),
+            result="failed" if code else "success",
+            exit_code=code,
+            events=tuple(replace(event, run=run) for outcome in outcomes for event in outcome.events),
+            error=error.message if error else "; ".join(outcome.error for outcome in outcomes if outcome.error),
+            hint=error.hint if error else None,
+        )
+        return finish_run(box, record)
+
+
+def _outcomes(box: Toolbox, data: str, point: str | None, undo: Undo) -> list[Checked]:
+    if point is None:
+        return [check(box, repository, data, undo) for repository in box.repositories.values()]
+    found = [candidate for candidate in box.catalog.points() if candidate.id == point]
+    if not found:
+        raise NoSuchPoint(f"no such restore point: {point}", "resguardo list shows them")
+    return [read_back(box, box.repositories[candidate.repository], candidate, undo) for candidate in found]
+
+
+def read_back(box: Toolbox, repository: Repository, point: Point, undo: Undo) -> Checked:
+    """Read all bytes of a point out of the repository and compare digests; a clean one becomes `checked`."""
+    began, errors = monotonic(), []
+    for source in point.sources:
+        bad = [error for item in source.items if (error := _read_item(repository, point, item, undo))]
+        errors += [f"{source.name}/{text}" for text in bad]
+        if not bad and source.outcome == "taken":
+            box.catalog.set_state(point.id, source.name, State.CHECKED)
+    record = CheckRecord(
+        box.clock(), repository.name, point.id, "all", tuple(errors), round(monotonic() - began, 3)
+    )
+    box.catalog.add_check(record)
+    box.catalog.set_damaged(point.id, damaged=bool(errors))
+    if not errors:
+        return Checked(f"{point.id} is whole", checks=(record,))
+    message = f"{point.id} is damaged: {errors[0]}"
+    event = Event(box.clock(), "point.damaged", "failed", message, service=point.service, repository=repository.name)
+    return Checked("damaged", message, EXIT_FAILED, (event,), (record,))
+
+
+def _read_item(repository: Repository, point: Point, item: PointItem, undo: Undo) -> str:
+    snapshot = snapshot_of(point, item)
+    if not snapshot:
+        return f"{item.name}: its snapshot is not known"
+    try:
+        size, digest = digest_of(repository, snapshot, item.path, undo)
+    except DataDamaged as error:
+        return f"{item.name}: {error.message}"
+    # The tar of a path snapshot has no digest of its own: restic compares every blob's hash while it reads.
+    if item.sha256 is not None and (size, digest) != (item.bytes, item.sha256):
+        return f"{item.name}: {size} bytes with digest {digest[:12]} instead of {item.bytes} with {item.sha256[:12]}"
+    return ""
+
+
+def snapshot_of(point: Point, item: PointItem, source: str = "") -> str:
+    """Return the restic ID that holds an item."""
+    return item.snapshot or point.snapshots.get(item.part, "") or point.snapshots.get(f"stream:{source}:{item.name}", "")
+
+
+def digest_of(repository: Repository, snapshot: str, path: str, undo: Undo) -> tuple[int, str]:
+    """Read a stored file (or, for "/", everything as a tar) out of the repository; return its size and SHA-256."""
+    read_end, write_end = os.pipe()
+    running = repository.dump(snapshot, path, write_end, undo)
+    os.close(write_end)
+    result: list[tuple[int, str]] = []
+    reader = threading.Thread(target=_hash, args=(read_end, result), name="digest")
+    reader.start()
+    try:
+        running.wait()
+    finally:
+        running.stop()
+        reader.join()
+    return result[0]
+
+
+def _hash(fd: int, result: list[tuple[int, str]]) -> None:
+    digest, size = hashlib.sha256(), 0
+    with os.fdopen(fd, "rb", buffering=0) as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+            size += len(block)
+    result.append((size, digest.hexdigest()))
+

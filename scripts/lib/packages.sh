@@ -1,0 +1,103 @@
+# shellcheck shell=bash
+# Debian packages: installed by apt, or taken from another suite of the same mirror without touching the system.
+# Needs common.sh.
+
+# apt_install PACKAGE…: install what is not there yet (root only); the index is fetched only when a package is unknown.
+apt_install() {
+    local package wanted=()
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || wanted+=("$package")
+    done
+    [ ${#wanted[@]} -gt 0 ] || return 0
+    apt-cache show "${wanted[@]}" >/dev/null 2>&1 || apt-get -qq update
+    apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \
+        install "${wanted[@]}" >/dev/null
+}
+
+# can_apt_install: whether apt_install may work here
+can_apt_install() { is_root && has apt-get && has dpkg; }
+
+# own_suite: the codename of the suite that this machine follows
+own_suite() {
+    local codename
+    codename=$(distribution UBUNTU_CODENAME)
+    [ -n "$codename" ] || codename=$(distribution DEBIAN_CODENAME)
+    [ -n "$codename" ] || codename=$(distribution VERSION_CODENAME)
+    printf '%s' "$codename"
+}
+
+# mirror: the address of the archive from which this machine takes its own suite, whatever the form of its sources
+# (one-line or deb822; apt reads both). Empty when there is none.
+mirror() {
+    local suite
+    suite=$(own_suite)
+    has apt-get || return 0
+    # shellcheck disable=SC2016 # apt expands these
+    apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+        awk -v suite="$suite" '$2 == "main" { if ($1 == suite) { found = $3; exit } if (first == "") first = $3 }
+                               END { print (found != "" ? found : first) }'
+}
+
+# flavour: debian or ubuntu, for machines of either family
+flavour() {
+    case " $(distribution ID) $(distribution ID_LIKE) " in
+    *" ubuntu "*) printf ubuntu ;;
+    *" debian "*) printf debian ;;
+    esac
+}
+
+# _suite_apt FOLDER COMMAND…: apt-get or apt-cache by FOLDER's configuration
+_suite_apt() { "$2" -qq -c "$1/apt.conf" "${@:3}"; }
+
+# _suite_configuration FOLDER: an apt that sees only FOLDER's sources, keeps its state there, and runs no hooks of the
+# system's (given by -c it is read last, and so wins)
+_suite_configuration() {
+    cat <<CONFIGURATION
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+Dir::Etc::sourcelist "$1/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::State "$1/state";
+Dir::State::lists "$1/lists";
+Dir::Cache "$1/cache";
+Acquire::Languages "none";
+${SUITE_CONFIGURATION:-}
+CONFIGURATION
+}
+
+# suite_package SUITE PACKAGE OUT [MINIMUM]: unpack SUITE's PACKAGE into the folder OUT; fails (1) when the suite or
+# the package is not to be had, or is older than MINIMUM. The mirror is this machine's own, the signature is checked
+# with the distribution's keyring, and nothing of the system's apt configuration or state is changed. Works without
+# root. SUITE_CONFIGURATION may hold more lines for apt.conf.
+suite_package() {
+    local folder status=0
+    folder=$(mktemp -d) && chmod 755 "$folder"
+    _suite_package "$folder" "$@" || status=1
+    rm -rf "$folder"
+    return $status
+}
+
+_suite_package() {
+    local folder=$1 suite=$2 package=$3 out=$4 minimum=${5:-} address family keyring version
+    address=$(mirror)
+    family=$(flavour)
+    [ -n "$address" ] && [ -n "$family" ] || return 1
+    mkdir -p "$folder"/{lists/partial,cache/archives/partial,state,package}
+    # apt fetches as its own user when it may
+    is_root && chown -R _apt "$folder" 2>/dev/null
+    keyring=/usr/share/keyrings/$family-archive-keyring.gpg
+    local option='' components=main
+    [ ! -r "$keyring" ] || option="[signed-by=$keyring] "
+    [ "$family" = debian ] || components='main universe'
+    printf 'deb %s%s %s %s\n' "$option" "$address" "$suite" "$components" >"$folder/sources.list"
+    _suite_configuration "$folder" >"$folder/apt.conf"
+    _suite_apt "$folder" apt-get update >"$folder/log" 2>&1 || { tail -n 2 "$folder/log" >&2; return 1; }
+    version=$(_suite_apt "$folder" apt-cache show --no-all-versions "$package" 2>/dev/null | sed -n 's/^Version: //p')
+    [ -n "$version" ] || return 1
+    [ -z "$minimum" ] || dpkg --compare-versions "$version" ge "$minimum" || return 1
+    (cd "$folder/package" && _suite_apt "$folder" apt-get download "$package") >"$folder/log" 2>&1 ||
+        { tail -n 2 "$folder/log" >&2; return 1; }
+    mkdir -p "$out" && dpkg -x "$folder/package"/*.deb "$out"
+}

@@ -1,0 +1,172 @@
+"""What a user meets when something is wrong: exit code, message and hint of each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.site import Site
+
+
+def said(site: Site, code: int, *words: str, command: tuple[str, ...] = ("backup",)) -> str:
+    """Run a command that must fail with `code` and say all of `words` and a hint."""
+    done = site.run(*command, code=code)
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert "HINT:" in done.stderr, done.stderr
+    assert done.stderr.count("Traceback") == 0
+    return done.stderr
+
+
+def one_run_event(site: Site, name: str) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(site.state / "catalog.db")
+    names = [row[0] for row in connection.execute("SELECT name FROM event WHERE name LIKE 'run.%' ORDER BY id")]
+    connection.close()
+    assert names == [name]
+
+
+def test_wrong_password(site: Site) -> None:
+    (site.root / "key").write_text("not the key\n")
+    said(site, 4, "password")
+    one_run_event(site, "run.failed")
+
+
+def test_missing_repository(site: Site) -> None:
+    shutil.rmtree(site.root / "repository")
+    said(site, 4, "repository", "resguardo init")
+    assert not (site.root / "repository").exists(), "a repository was created by accident"
+
+
+def test_missing_path(site: Site) -> None:
+    shutil.rmtree(site.root / "data" / "files")
+    said(site, 3, "data/files")
+    assert site.points()[0]["partial"] is True
+
+
+def test_missing_database_is_never_an_empty_dump(site: Site) -> None:
+    for leftover in (site.root / "data").glob("shop.db*"):
+        leftover.unlink()
+    said(site, 3, "shop.db")
+    assert not (site.root / "data" / "shop.db").exists()
+
+
+def test_key_readable_by_others(site: Site) -> None:
+    (site.root / "key").chmod(0o644)
+    said(site, 4, "key", "chmod")
+
+
+def test_bad_policy(site: Site) -> None:
+    site.policy("nonsense: 1\n")
+    done = site.run("backup", code=2)
+    assert "policy.yml:" in done.stderr
+    assert "nonsense" in done.stderr
+
+
+def test_unknown_service(site: Site) -> None:
+    said(site, 2, "no such service", command=("backup", "shopp"))
+
+
+def test_old_restic(site: Site) -> None:
+    old = site.root / "restic"
+    old.write_text("#!/bin/sh\necho 'restic 0.14.0 compiled with go1.19.8 on linux/amd64'\n")
+    old.chmod(0o755)
+    site.restic = str(old)
+    site.policy()
+    said(site, 4, "0.14.0", "0.18")
+
+
+def test_no_restic(site: Site) -> None:
+    site.restic = "/nonexistent/restic"
+    site.policy()
+    said(site, 4, "/nonexistent/restic")
+
+
+def test_locked_repository_blocks_retention_and_is_said(site: Site) -> None:
+    site.run("backup")
+    # A live exclusive lock of somebody else: restic stopped in the middle of a prune's wait for input cannot be had,
+    # so a stopped backup holds a shared lock, which is what keeps retention out.
+    holder = subprocess.Popen(
+        [site.restic, "-r", str(site.root / "repository"), "--password-file", str(site.root / "key"),
+         "backup", "--stdin", "--stdin-filename", "x"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "RESTIC_CACHE_DIR": str(site.root / "other-cache")},
+    )
+    try:
+        locks = site.root / "repository" / "locks"
+        while not any(locks.iterdir()):
+            assert holder.poll() is None
+        text = (site.root / "policy.yml").read_text().replace("ionice: null}", "ionice: null, retry_lock: 1s}")
+        (site.root / "policy.yml").write_text(text)
+        site.run("backup")
+        done = site.run("prune", "--force", code=11)
+        assert "lock" in done.stderr
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate()
+
+
+def test_two_runs_at_once(site: Site) -> None:
+    first = site.start("backup")
+    try:
+        lock = site.state / "run.lock"
+        while not lock.exists() or not lock.read_bytes():
+            assert first.poll() is None
+        second = site.run("backup", code=None)
+        if first.poll() is None:
+            assert second.returncode == 11
+            assert "HINT:" in second.stderr
+    finally:
+        assert first.wait(60) == 0
+
+
+def test_unreachable_server(site: Site) -> None:
+    text = (site.root / "policy.yml").read_text().replace("url: repository", "url: 'rest:http://127.0.0.1:9/'")
+    (site.root / "policy.yml").write_text(text)
+    said(site, 4, "127.0.0.1:9")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(place)], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("needs the right to mount, for a disk that is full")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_full_repository_disk(site: Site, small_disk: Path) -> None:
+    shutil.move(site.root / "repository", small_disk / "repository")
+    text = (site.root / "policy.yml").read_text().replace("url: repository", f"url: {small_disk}/repository")
+    (site.root / "policy.yml").write_text(text)
+    site.run("backup")
+    (small_disk / "ballast").write_bytes(b"x" * (30 << 20))
+    said(site, 4, "free")
+    (small_disk / "ballast").unlink()
+    (site.root / "data" / "files" / "big").write_bytes(os.urandom(120 << 20))
+    done = site.run("backup", code=None)
+    assert done.returncode in (3, 4), done.stderr
+    assert "space" in done.stderr or "full" in done.stderr, done.stderr
+    assert len([point for point in site.points() if not point["partial"]]) == 1
+    (site.root / "data" / "files" / "big").unlink()
+    site.run("prune", "--force", code=None)
+    site.run("backup")
+
+
+def test_full_temporary_place(site: Site, small_disk: Path) -> None:
+    site.run("backup")
+    (small_disk / "ballast").write_bytes(b"x" * (79 << 20))
+    shutil.move(site.state, small_disk.parent / "moved-state")
+    (site.root / "data" / "files" / "big").write_bytes(os.urandom(20 << 20))
+    done = site.run("backup", code=None, RESGUARDO_STATE=str(small_disk / "state"))
+    assert done.returncode == 4, done.stderr
+    assert "space" in done.stderr or "full" in done.stderr, done.stderr

@@ -1,0 +1,152 @@
+"""`kill -9` at every failpoint and at random moments: nothing lives on, nothing lies, the next run succeeds."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orchestrator.model.failpoints import FAILPOINTS
+from tests.e2e.site import Site
+
+# Where each failpoint is met: the command that passes it. What is not named is met by a plain backup.
+RESTORE = {name for name in FAILPOINTS if name.startswith("restore.")}
+PRUNE = {name for name in FAILPOINTS if name.startswith(("retention.", "prune."))}
+STREAM = {name for name in FAILPOINTS if name.startswith("stream.")}
+
+
+def command_for(name: str) -> list[str]:
+    """Return the command that meets a failpoint."""
+    if name in RESTORE:
+        return ["restore", "shop", "--latest", "--in-place"]
+    if name in PRUNE:
+        return ["prune"]
+    if name == "check.started":
+        return ["verify"]
+    return ["backup"]
+
+
+@pytest.mark.parametrize("name", sorted(FAILPOINTS))
+def test_killed_at_a_failpoint(site: Site, name: str) -> None:
+    site.policy("staging: {source: 1}\n" if name in STREAM else "")
+    for _ in range(3 if name in PRUNE else 1):
+        site.run("backup")
+    if name in PRUNE:
+        text = (site.root / "policy.yml").read_text().replace("last: 7, daily: 30", "last: 1")
+        (site.root / "policy.yml").write_text(text)
+    before = {point["id"] for point in site.points()}
+    marker = site.root / "failpoint"
+    arguments = command_for(name) + (["--force"] if name in PRUNE else [])
+    died = site.run(*arguments, code=None, RESGUARDO_FAILPOINT=name, RESGUARDO_FAILPOINT_FILE=str(marker))
+    assert died.returncode == -signal.SIGKILL, f"{name} was not met: {died.returncode} {died.stderr}"
+    assert marker.read_text().split() == [name]
+    assert site.quiet_within(15) == []
+
+    snapshots = {snapshot["id"] for snapshot in site.snapshots()}
+    site.run("recover")
+    assert site.plaintext() == []
+    listed = {point["id"]: point for point in site.points()}
+    if name not in PRUNE:
+        assert before <= set(listed), "a committed restore point was lost"
+    for point in listed.values():
+        held = {source["snapshot"] for source in point["sources"]}
+        assert held <= snapshots, "listed, but its snapshots are not there"
+    site.run(*command_for(name), *(["--force"] if name in PRUNE else []))
+    site.run("backup")
+    assert site.restic_json("check").get("num_errors", 0) == 0
+    if name in RESTORE:
+        with closing(sqlite3.connect(site.root / "data" / "shop.db")) as database:
+            assert database.execute("SELECT count(*) FROM orders").fetchone() == (200,)
+        assert (site.root / "data" / "files" / "one.txt").read_text() == "one\n"
+
+
+def big_shop(site: Site, megabytes: int) -> None:
+    """Make the shop large enough for a stream that takes a while; its bytes do not compress."""
+    with closing(sqlite3.connect(site.root / "data" / "shop.db")) as database, database:
+        database.executemany(
+            "INSERT INTO orders (what, blob) VALUES ('big', ?)", [(os.urandom(1 << 20),) for _ in range(megabytes)]
+        )
+
+
+def restic_pids(site: Site) -> list[int]:
+    return [int(line.split()[0]) for line in site.children() if "--stdin-filename" in line]
+
+
+@pytest.mark.parametrize("kills", [pytest.param(8, id="8"), pytest.param(50, id="50", marks=pytest.mark.slow)])
+@pytest.mark.timeout(900)
+def test_killed_in_mid_stream(site: Site, kills: int) -> None:
+    site.policy("staging: {source: 1}\n")
+    shutil.rmtree(site.root / "data" / "files")
+    site.services("services:\n  shop:\n    databases:\n      main: {engine: sqlite, path: data/shop.db}\n")
+    big_shop(site, 60)
+    started = time.monotonic()
+    site.run("backup")
+    whole = time.monotonic() - started
+    before = {snapshot["id"] for snapshot in site.snapshots()}
+    seed = random.randrange(1 << 32)
+    generator = random.Random(seed)
+    moments, live = [], 0
+    for _ in range(kills):
+        # Other bytes each time, or restic knows all chunks and the stream is over in no time.
+        with closing(sqlite3.connect(site.root / "data" / "shop.db")) as database, database:
+            database.execute("UPDATE orders SET blob = randomblob(length(blob)) WHERE what = 'big'")
+        process = site.start("backup")
+        moment = generator.uniform(0.35, 0.9) * whole
+        time.sleep(moment)
+        hit = bool(restic_pids(site)) and process.poll() is None
+        live += hit
+        moments.append(f"{moment:.2f}{'*' if hit else ''}")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert site.quiet_within(10) == []
+        after = {snapshot["id"]: snapshot for snapshot in site.snapshots()}
+        new = [snapshot for key, snapshot in after.items() if key not in before]
+        committed = [snapshot for snapshot in new if "part=commit" in snapshot["tags"]]
+        if committed:
+            before |= set(after)  # it was over before the kill came
+            continue
+        for snapshot in new:
+            assert snapshot["summary"]["total_bytes_processed"] > 60 << 20, f"truncated stream, seed {seed}, {moments}"
+        before |= set(after)
+    print(f"seed {seed}, whole run {whole:.2f} s, moments (* hit a live restic): {' '.join(moments)}")
+    assert live >= 0.8 * kills, f"only {live} of {kills} kills hit a live restic (seed {seed}: {moments})"
+    site.run("backup")
+    assert len(site.points()) >= 2
+
+
+def test_the_rebuilt_catalog_tells_partial_from_whole(site: Site) -> None:
+    """Killed after restic's exit code 3, catalog deleted, rebuilt: never whole."""
+    unreadable = site.root / "data" / "files" / "mem"
+    unreadable.mkdir()
+    mount = subprocess.run(["mount", "--bind", "/proc/self", str(unreadable)], capture_output=True, check=False)
+    if mount.returncode:
+        pytest.skip("needs the right to mount, for a file that nobody can read")
+    try:
+        site.run("backup", code=3)
+        first = site.points()[0]
+        assert first["partial"] is True
+        shutil.rmtree(site.state)
+        site.run("catalog", "rebuild")
+        assert [(point["id"], point["partial"]) for point in site.points()] == [(first["id"], True)]
+    finally:
+        subprocess.run(["umount", "-l", str(unreadable)], check=True)
+
+
+def test_committed_points_survive_a_lost_state_folder_and_a_kill(site: Site) -> None:
+    site.run("backup")
+    marker = site.root / "failpoint"
+    site.run("backup", code=None, RESGUARDO_FAILPOINT="manifest.fed", RESGUARDO_FAILPOINT_FILE=str(marker))
+    assert marker.exists()
+    shutil.rmtree(site.state)
+    assert site.quiet_within(10) == []
+    site.run("catalog", "rebuild")
+    assert len(site.points()) == 1
+    assert Path(site.root / "repository").exists()

@@ -1,0 +1,1 @@
+"""Every engine against one conformance suite, with real databases and files."""

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator.adapters.state import StateFolder
+from orchestrator.model.errors import RightsMissing
+
+
+def test_the_id_is_of_the_real_path(tmp_path: Path) -> None:
+    real = tmp_path / "a b\n%ü.yml"
+    real.write_text("version: 1")
+    (tmp_path / "link.yml").symlink_to(real)
+    expected = hashlib.sha256(os.fsencode(real.resolve())).hexdigest()[:12]
+    assert StateFolder(str(real)).id == StateFolder(str(tmp_path / "link.yml")).id == expected
+
+
+def test_folders_are_private_and_made_when_asked_for(tmp_path: Path) -> None:
+    root = tmp_path / "deep" / "state"
+    state = StateFolder("policy.yml", {"RESGUARDO_STATE": str(root)})
+    assert not root.exists()
+    assert state.catalog == str(root / "catalog.db")
+    for folder in (state.holds, state.outbox, state.cache, state.logs, state.last_good, state.runtime, state.disk):
+        assert Path(folder).parent == root
+        assert Path(folder).stat().st_mode & 0o7777 == 0o700
+    assert root.stat().st_mode & 0o7777 == 0o700
+
+
+def test_xdg_state_home_for_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid or 12345)
+    state = StateFolder("policy.yml", {"XDG_STATE_HOME": str(tmp_path)})
+    assert state._configured_root() == str(tmp_path / "resguardo" / state.id)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    root = tmp_path / "state"
+    root.mkdir()
+    root.chmod(mode)
+    with pytest.raises(RightsMissing, match=f"writable by others .mode {mode:04o}"):
+        _ = StateFolder("policy.yml", {"RESGUARDO_STATE": str(root)}).root
+
+
+@pytest.mark.root
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "state"
+    root.mkdir(mode=0o700)
+    os.chown(root, 12345, 12345)
+    with pytest.raises(RightsMissing, match="belongs to user 12345, not to 0"):
+        _ = StateFolder("policy.yml", {"RESGUARDO_STATE": str(root)}).root
+
+
+def test_a_planted_link_or_file_is_refused(tmp_path: Path) -> None:
+    state = StateFolder("policy.yml", {"RESGUARDO_STATE": str(tmp_path / "state")})
+    (tmp_path / "elsewhere").mkdir()
+    Path(state.root, "holds").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RightsMissing, match="not a directory"):
+        _ = state.holds
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RightsMissing, match="Not a directory"):
+        _ = StateFolder("policy.yml", {"RESGUARDO_STATE": str(tmp_path / "file" / "state")}).root
