@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.context import CliContext
 from orchestrator.model.errors import PolicyInvalid, ResguardoError
+from orchestrator.model.point import Point
 from orchestrator.model.record import RunRecord
 
 if TYPE_CHECKING:
     from orchestrator.app import App
+    from orchestrator.policy import Config
     from orchestrator.runs.toolbox import Toolbox
 
 
@@ -67,3 +71,48 @@ def show(ctx: CliContext, text: str, code: int) -> None:
         ctx.warn(text)
     elif sys.stdout.isatty() or ctx.verbosity > 0:
         ctx.say(text)
+
+
+def job_of(
+    config: Config, job: str | None, does: str, services: Sequence[str], wait: float
+) -> tuple[tuple[str, ...], float]:
+    """Return the services and the patience of a job; a scheduled job waits for the lock, a command by hand does not."""
+    if job is None:
+        return tuple(services), wait
+    from orchestrator.model.errors import UsageError  # noqa: PLC0415 - start-up
+
+    found = config.policy.jobs.get(job)
+    if found is None or found.do != does:
+        known = ", ".join(name for name, each in config.policy.jobs.items() if each.do == does) or "none"
+        raise UsageError(f"no job {job!r} that does {does}", f"policy.yml has {known}")
+    return tuple(services) or tuple(found.services), wait or config.policy.timeout
+
+
+def points_of(app: App, service: str | None) -> list[Point]:
+    """Return the restore points, newest first; services that are not in services.yml any more are marked retired."""
+    active = {source.service for source in app.box.sources}
+    points = app.catalog.points(service=service)
+    return [point if point.service in active else replace(point, retired=True) for point in points]
+
+
+def files_of(app: App, point: Point) -> dict[str, str]:
+    """Read policy.yml and services.yml as they were out of a point's manifest in the repository."""
+    from orchestrator.model.manifest import LIMIT, decode  # noqa: PLC0415 - start-up
+    from orchestrator.model.names import MANIFEST_FILE  # noqa: PLC0415
+
+    repository = app.box.repositories[point.repository]
+    with app.box.looking() as undo:
+        return dict(decode(repository.read(point.snapshots["commit"], f"/{MANIFEST_FILE}", undo, limit=LIMIT)).files)
+
+
+def parse_time(text: str, zone: str) -> datetime:
+    """Read an ISO 8601 time; without an offset it is in the policy's time zone. Raises UsageError."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - start-up
+
+    from orchestrator.model.errors import UsageError  # noqa: PLC0415
+
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--at {text!r} is no time", "such as 2026-11-03, 2026-11-03T09:00 or 2026-11-03T09:00Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=ZoneInfo(zone))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.context import CliContext
+from orchestrator.cli.plan import show_plan
 
 
 @click.command("backup", short_help="back up all services, or those named")
@@ -27,11 +28,12 @@ def command(
     new_machine: bool,
 ) -> int:
     """Dump and store every source, commit restore points, apply retention and check when due."""
-    from orchestrator.runs import backup as runs  # noqa: PLC0415 - start-up
+    from orchestrator.cli.acting import act, job_of, open_app  # noqa: PLC0415 - start-up
+    from orchestrator.runs import backup as runs  # noqa: PLC0415
 
-    app = ctx.app()
-    chosen, patience = app.job(job, "backup", services, wait)
+    app = open_app(ctx, acting=not dry_run)
+    chosen, patience = job_of(app.config, job, "backup", services, wait)
     request = runs.BackupRequest(chosen, only or "", verify=not no_verify, wait=patience, new_machine=new_machine)
     if dry_run:
-        return app.show_plan(ctx, request)
-    return app.act(ctx, "backup", lambda box: runs.backup(box, request))
+        return show_plan(ctx, app, request)
+    return act(ctx, app, "backup", lambda box: runs.backup(box, request))

@@ -16,7 +16,10 @@ def command() -> None:
 @click.pass_obj
 def rebuild(ctx: CliContext) -> int:
     """Learn every restore point that the repositories hold from the repositories alone."""
-    added, broken = ctx.app().rebuild()
+    from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
+    from orchestrator.runs.rebuild import rebuild_all  # noqa: PLC0415
+
+    added, broken = rebuild_all(open_app(ctx).box)
     if ctx.json:
         ctx.emit("catalog-rebuild", {"added": added, "broken": [{"point": point, "why": why} for point, why in broken]})
     else:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from orchestrator.app import App
     from orchestrator.policy import Config
 
 
@@ -34,12 +33,6 @@ class CliContext:
         from orchestrator.app import load_config  # noqa: PLC0415 - start-up
 
         return load_config(self.policy_path)
-
-    def app(self) -> App:
-        """Return the wired program for this policy. Raises PolicyInvalid."""
-        from orchestrator.app import App  # noqa: PLC0415 - start-up
-
-        return App.open(self.policy_path, verbosity=self.verbosity, quiet=self.json)
 
     def emit(self, name: str, body: Mapping[str, Any]) -> None:
         """Print the command's JSON document."""

@@ -20,9 +20,10 @@ def command(ctx: CliContext, failpoints: bool) -> int:
         else:
             ctx.say("\n".join(f"{name:28} {text}" for name, text in FAILPOINTS.items()))
         return 0
+    from orchestrator.cli.acting import open_app  # noqa: PLC0415
     from orchestrator.runs.doctor import examine  # noqa: PLC0415
 
-    findings = examine(ctx.app().box)
+    findings = examine(open_app(ctx).box)
     if ctx.json:
         ctx.emit("doctor", {"findings": findings})
     else:

@@ -14,20 +14,22 @@ def command(ctx: CliContext) -> int:
 
     What exists is never overwritten. No other command ever creates a repository.
     """
-    from orchestrator.cli.starter import write_starter  # noqa: PLC0415 - start-up
+    from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
+    from orchestrator.cli.starter import make_keys, write_starter  # noqa: PLC0415
+    from orchestrator.runs.initialize import initialize  # noqa: PLC0415
 
     written = write_starter(ctx.policy_path)
-    app = ctx.app()
-    made = app.initialize()
+    app = open_app(ctx)
+    keys = make_keys(app.key_files())
+    made = [(made.name, made.describe(), result) for made, result in initialize(app.box)]
     if ctx.json:
         repositories = [{"name": name, "url": url, "result": result} for name, url, result in made]
-        ctx.emit("init", {"written": written, "repositories": repositories})
+        ctx.emit("init", {"written": [*written, *keys], "repositories": repositories})
         return 0
-    for path in written:
+    for path in (*written, *keys):
         ctx.say(f"wrote {path}")
     for name, url, result in made:
         ctx.say(f"repository {name} at {url}: {result}")
-    keys = app.key_files()
     if keys:
         ctx.say(f"keep a copy of {', '.join(keys)} somewhere else: without it no backup can be read")
     return 0

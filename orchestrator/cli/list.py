@@ -13,8 +13,10 @@ from orchestrator.cli.context import CliContext
 @click.pass_obj
 def command(ctx: CliContext, service: str | None, limit: int) -> int:
     """List restore points, newest first; those of services that are gone are marked retired."""
-    app = ctx.app()
-    points = app.points(service)
+    from orchestrator.cli.acting import open_app, points_of  # noqa: PLC0415 - start-up
+
+    app = open_app(ctx)
+    points = points_of(app, service)
     shown = points[:limit] if limit else points
     if ctx.json:
         from orchestrator.report.document import restore_points  # noqa: PLC0415 - start-up

@@ -17,7 +17,10 @@ def command() -> None:
 @click.pass_obj
 def test(ctx: CliContext, channels: tuple[str, ...]) -> int:
     """Send a test notification to every channel, or to those named; exit 1 when one does not take it."""
-    results = ctx.app().notify_test(channels)
+    from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
+    from orchestrator.runs.notify import send_test  # noqa: PLC0415
+
+    results = send_test(open_app(ctx).box, channels)
     if ctx.json:
         ctx.emit("notify-test", {"channels": [{"channel": name, "error": error} for name, error in results]})
     else:

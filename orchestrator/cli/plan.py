@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from orchestrator.cli.context import CliContext
+
+if TYPE_CHECKING:
+    from orchestrator.app import App
+    from orchestrator.runs.backup import BackupRequest
 
 
 @click.command("plan", short_help="what a backup would do and what retention would forget")
@@ -13,6 +19,23 @@ from orchestrator.cli.context import CliContext
 @click.pass_obj
 def command(ctx: CliContext, services: tuple[str, ...], only: str | None) -> int:
     """Probe every source and print what a backup would do; touches nothing."""
+    from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
+    from orchestrator.runs.backup import BackupRequest  # noqa: PLC0415
+
+    return show_plan(ctx, open_app(ctx), BackupRequest(services, only or ""))
+
+
+def show_plan(ctx: CliContext, app: App, request: BackupRequest) -> int:
+    """Print the plan of a backup: the same for `plan` and `backup --dry-run`."""
     from orchestrator.runs import backup as runs  # noqa: PLC0415 - start-up
 
-    return ctx.app().show_plan(ctx, runs.BackupRequest(services, only or ""))
+    with app.box.looking() as undo:
+        planned = runs.plan(app.box, request, undo)
+    if ctx.json:
+        ctx.emit("plan", {"plan": planned})
+    else:
+        from orchestrator.report.text import plan_text  # noqa: PLC0415
+
+        ctx.say(plan_text(planned))
+    troubles = [source.trouble for point in planned.points for source in point.sources if source.trouble]
+    return 3 if troubles else 0

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from orchestrator.cli.context import CliContext
+
+if TYPE_CHECKING:
+    from orchestrator.app import App
 
 
 @click.command("prune", short_help="apply retention, with reasons, and free space")
@@ -15,11 +20,40 @@ from orchestrator.cli.context import CliContext
 @click.pass_obj
 def command(ctx: CliContext, dry_run: bool, simulate: str | None, force: bool, wait: float) -> int:
     """Forget restore points by policy, commits first, then free the space."""
-    app = ctx.app()
+    from orchestrator.cli.acting import act, open_app  # noqa: PLC0415 - start-up
+    from orchestrator.runs import retention as runs  # noqa: PLC0415
+
+    app = open_app(ctx, acting=not (dry_run or simulate))
     if simulate:
-        return app.simulate(ctx, simulate)
+        return _simulate(ctx, app, simulate)
     if dry_run:
-        return app.show_retention(ctx)
+        return _show(ctx, app)
+
+    return act(ctx, app, "prune", lambda box: runs.prune(box, force=force, wait=wait))
+
+
+def _show(ctx: CliContext, app: App) -> int:
     from orchestrator.runs import retention as runs  # noqa: PLC0415 - start-up
 
-    return app.act(ctx, "prune", lambda box: runs.prune(box, force=force, wait=wait))
+    with app.box.looking() as undo:
+        plans = [runs.look(app.box, repository, "", undo) for repository in app.box.repositories.values()]
+    if ctx.json:
+        ctx.emit("prune-plan", {"repositories": plans})
+    else:
+        from orchestrator.report.text import retention_text  # noqa: PLC0415
+
+        ctx.say("\n".join(retention_text(plan) for plan in plans))
+    return int(any(plan.brakes for plan in plans))
+
+
+def _simulate(ctx: CliContext, app: App, span: str) -> int:
+    from orchestrator.runs.simulation import simulate_all  # noqa: PLC0415 - start-up
+
+    found = simulate_all(app.box, span)
+    if ctx.json:
+        ctx.emit("prune-simulate", {"series": found})
+    else:
+        from orchestrator.report.text import simulation_text  # noqa: PLC0415
+
+        ctx.say("\n".join(simulation_text(service, tier, simulation) for service, tier, simulation in found))
+    return 0

@@ -11,8 +11,10 @@ from orchestrator.cli.context import CliContext
 @click.pass_obj
 def command(ctx: CliContext) -> int:
     """Undo what killed runs left behind: their processes, plaintext and stale locks. Every acting command does it too."""
-    app = ctx.app()
-    dead = app.recover()
+    from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
+    from orchestrator.runs.reconcile import reconcile  # noqa: PLC0415
+
+    dead = reconcile(open_app(ctx).box)
     if ctx.json:
         ctx.emit("recover", {"dead_runs": dead})
     else:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from orchestrator.cli.context import CliContext
 from orchestrator.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.app import App
+    from orchestrator.model.record import RestoredItem, RunRecord
+    from orchestrator.runs.restore import RestoreRequest
+    from orchestrator.runs.toolbox import Toolbox
 
 
 @click.command("restore", short_help="restore a service, to a new place or in place")
@@ -40,6 +48,7 @@ def command(
     """Bring a service back: under a new name or below --to, checked; with --in-place swapped in afterwards."""
     import os  # noqa: PLC0415 - start-up
 
+    from orchestrator.cli.acting import open_app, parse_time  # noqa: PLC0415
     from orchestrator.planning.restore import Where  # noqa: PLC0415
     from orchestrator.planning.select import Choice  # noqa: PLC0415
     from orchestrator.runs.restore import RestoreRequest  # noqa: PLC0415
@@ -48,8 +57,39 @@ def command(
         raise UsageError("say which restore point", "one of --latest, --point ID or --at TIME")
     if in_place and (to or name or include or exclude):
         raise UsageError("--in-place replaces whole sources", "leave out --to, --as, --include and --exclude")
-    app = ctx.app()
-    choice = Choice(latest=latest, point=point, at=app.parse_time(at) if at else None)
+    app = open_app(ctx, acting=not dry_run)
+    choice = Choice(point=point or "", at=parse_time(at, app.config.policy.timezone) if at else None)
     where = Where(os.path.abspath(to) if to else "", name or "", in_place)
     request = RestoreRequest(service, choice, where, sources, include=include, exclude=exclude, wait=wait)
-    return app.restore(ctx, request, dry_run=dry_run)
+    return _restore(ctx, app, request, dry_run=dry_run)
+
+
+def _restore(ctx: CliContext, app: App, request: RestoreRequest, *, dry_run: bool) -> int:
+    from orchestrator.cli.acting import recorded, show  # noqa: PLC0415 - start-up
+    from orchestrator.report.document import run_document  # noqa: PLC0415
+    from orchestrator.report.text import restore_plan_text, restored_text  # noqa: PLC0415
+    from orchestrator.runs import restore as runs  # noqa: PLC0415
+
+    planned = runs.plan(app.box, request)
+    if dry_run:
+        if ctx.json:
+            ctx.emit("restore-plan", {"plan": planned})
+        ctx.say("" if ctx.json else restore_plan_text(planned))
+        return 0
+    if not ctx.json:
+        ctx.say(restore_plan_text(planned))
+    items: list[RestoredItem] = []
+
+    def work(box: Toolbox) -> RunRecord:
+        record, done = runs.restore(box, request, planned)
+        items.extend(done)
+        return record
+
+    record = recorded(app, "restore", work)
+    if ctx.json:
+        ctx.emit("restore", {**run_document(record), "items": items})
+    elif record.exit_code:
+        show(ctx, restored_text(record, items), record.exit_code)
+    else:
+        ctx.say(restored_text(record, items))
+    return record.exit_code

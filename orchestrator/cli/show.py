@@ -14,13 +14,15 @@ from orchestrator.model.errors import NoSuchPoint
 @click.pass_obj
 def command(ctx: CliContext, point: str, files: bool) -> int:
     """Show one restore point (ID or a unique beginning of it): sources, items, sizes, digests, snapshots."""
-    app = ctx.app()
-    found = [candidate for candidate in app.points(None) if candidate.id == point or candidate.id.startswith(point)]
+    from orchestrator.cli.acting import files_of, open_app, points_of  # noqa: PLC0415 - start-up
+
+    app = open_app(ctx)
+    found = [candidate for candidate in points_of(app, None) if candidate.id == point or candidate.id.startswith(point)]
     if len(found) != 1:
         what = "no" if not found else "more than one"
         raise NoSuchPoint(f"{what} restore point answers to {point!r}", "resguardo list shows them")
     if files:
-        texts = app.files_of(found[0])
+        texts = files_of(app, found[0])
         if ctx.json:
             ctx.emit("show", {"files": texts})
         else:

@@ -11,9 +11,10 @@ from orchestrator.cli.context import CliContext
 @click.pass_obj
 def command(ctx: CliContext) -> int:
     """Say how each service stands; exit 1 when something asks for action. No repository is asked."""
-    from orchestrator.runs.status import status  # noqa: PLC0415 - start-up
+    from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
+    from orchestrator.runs.status import status  # noqa: PLC0415
 
-    app = ctx.app()
+    app = open_app(ctx)
     found = status(app.box)
     if ctx.json:
         ctx.emit("status", {"status": found})

@@ -18,12 +18,13 @@ def command(ctx: CliContext, quick: bool, data: str | None, point: str | None, w
     """Check the repository's integrity, rotating through all of its data over time."""
     import re  # noqa: PLC0415 - start-up
 
+    from orchestrator.cli.acting import act, open_app  # noqa: PLC0415
     from orchestrator.runs import verify as runs  # noqa: PLC0415
 
     if quick and (data or point):
         raise UsageError("--quick reads no data", "leave out --data and --point")
     if data and not re.fullmatch(r"\d{1,3}(\.\d+)?%|[1-9]\d*/[1-9]\d*|all", data):
         raise UsageError(f"--data {data!r} is no share", "such as 10%, 3/7 or all")
-    app = ctx.app()
+    app = open_app(ctx, acting=True)
     share = "" if quick else data or app.config.policy.check.data
-    return app.act(ctx, "verify", lambda box: runs.verify(box, data=share, point=point, wait=wait))
+    return act(ctx, app, "verify", lambda box: runs.verify(box, data=share, point=point, wait=wait))

@@ -11,11 +11,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from orchestrator.model.engine import Engine
 from orchestrator.model.errors import Bug, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 GROUP = "orchestrator.engines"
 
@@ -74,3 +79,19 @@ def _from_entry(entry: EntryPoint) -> Engine:
 def find() -> dict[str, Engine]:
     """Return all engines by name; imports every one (for schemas, documentation and `doctor`)."""
     return {name: load(name) for name in names()}
+
+
+class Options(Mapping[str, "type[BaseModel]"]):
+    """Every engine's Options model by name; an engine is imported when its model is asked for, not before."""
+
+    def __getitem__(self, name: str) -> type[BaseModel]:
+        if name not in names():
+            raise KeyError(name)
+        options: type[BaseModel] = load(name).Options
+        return options
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(names())
+
+    def __len__(self) -> int:
+        return len(names())

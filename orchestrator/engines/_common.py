@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Annotated
+
+from pydantic import AfterValidator, ValidationInfo
 
 from orchestrator.model.execution import Finding
 
@@ -50,3 +53,11 @@ def _same(link: str, files: set[tuple[int, int]]) -> bool:
         status = os.stat(link)
         return (status.st_dev, status.st_ino) in files
     return False
+
+
+def _absolute(path: str, info: ValidationInfo) -> str:
+    folder = (info.context or {}).get("directory", "")
+    return os.path.normpath(os.path.join(folder, path))
+
+
+LocalPath = Annotated[str, AfterValidator(_absolute)]

@@ -108,7 +108,9 @@ def rows(connection: sqlite3.Connection) -> dict[str, int]:
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         " ORDER BY name"
     ).fetchall()
-    return {name: connection.execute(f"SELECT count(*) FROM {quote(name)}").fetchone()[0] for (name,) in tables}
+    # NOT INDEXED: an index may need a collation that only the application has.
+    counted = ((name, connection.execute(f"SELECT count(*) FROM {quote(name)} NOT INDEXED")) for (name,) in tables)
+    return {name: found.fetchone()[0] for name, found in counted}
 
 
 def structure(connection: sqlite3.Connection, check: str) -> list[str]:
@@ -164,16 +166,13 @@ def leave_as_found(path: str) -> None:
     """Remove the empty -wal and the -shm that reading a WAL database creates, when it had none.
 
     A read-only connection cannot: it leaves them. A writing one that is the last to close removes them under SQLite's
-    own locks; it writes nothing, since there is nothing in the -wal.
+    own locks; it writes nothing, since the -wal is empty. Where that is not allowed they stay, and do no harm.
     """
     wal = f"{path}-wal"
-    if before or not os.path.exists(wal) or os.path.getsize(wal):
+    if not os.path.exists(wal) or os.path.getsize(wal):
         return
-    connection = connect(path, "mode=rw", 0)
-    try:
+    with suppress(sqlite3.Error), closing(connect(path, "mode=rw", 0)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    finally:
-        connection.close()
 
 
 def companions(path: str) -> bool:
@@ -269,6 +268,10 @@ def receive(path: str, part: str) -> dict[str, object]:
 def settle(path: str, timeout: str) -> dict[str, object]:
     """Bring everything of a database into its one file, as the last connection to close does."""
     look(path)
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            # SQLite would delete the -wal of what it takes for an empty database.
+            raise Trouble("is not an SQLite database", "it is left as it is", "damaged")
     with closing(connect(path, "mode=rw", float(timeout))) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("COMMIT")

@@ -21,8 +21,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.engines._common import compare, sync_folder, users_of
-from orchestrator.policy.values import LocalPath
+from orchestrator.engines._common import LocalPath, compare, sync_folder, users_of
 from orchestrator.model.engine import Data, Dump, DumpEnd, Facts, Item, Kept, PathSet, Restored, Source
 from orchestrator.model.errors import (
     Bug,
@@ -139,6 +138,11 @@ class SqliteEngine:
     name = "sqlite"
     Options: type[Any] = Options
     delivers: Literal["stream", "paths"] = "stream"
+    places: Literal["path", "server"] = "path"
+
+    def originals(self, source: Source) -> Mapping[str, str]:
+        """The one file."""
+        return {os.path.basename(source.options.path): os.path.realpath(source.options.path)}
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
         """Read the file's header (https://sqlite.org/fileformat2.html#the_database_header), nothing more."""

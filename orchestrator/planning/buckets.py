@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Protocol
 
-from orchestrator.planning.spans import Span
+from orchestrator.planning.spans import BEGINNING, Span
 
 UNLIMITED = -1
 _PERIODS = ("hourly", "daily", "weekly", "monthly", "yearly")
@@ -23,34 +23,57 @@ class Rules(Protocol):
     """A tier's keep-rules: counts (None or 0: no such rule, -1: unlimited) and spans such as `1y2m3d4h`."""
 
     @property
-    def last(self) -> int | None: ...
+    def last(self) -> int | None:
+        """Keep the newest n."""
+
     @property
-    def hourly(self) -> int | None: ...
+    def hourly(self) -> int | None:
+        """Keep the newest of each of the newest n hours."""
+
     @property
-    def daily(self) -> int | None: ...
+    def daily(self) -> int | None:
+        """Keep the newest of each of the newest n days."""
+
     @property
-    def weekly(self) -> int | None: ...
+    def weekly(self) -> int | None:
+        """Keep the newest of each of the newest n ISO weeks."""
+
     @property
-    def monthly(self) -> int | None: ...
+    def monthly(self) -> int | None:
+        """Keep the newest of each of the newest n months."""
+
     @property
-    def yearly(self) -> int | None: ...
+    def yearly(self) -> int | None:
+        """Keep the newest of each of the newest n years."""
+
     @property
-    def within(self) -> str | None: ...
+    def within(self) -> str | None:
+        """Keep all of this span before the newest."""
+
     @property
-    def within_hourly(self) -> str | None: ...
+    def within_hourly(self) -> str | None:
+        """Keep the newest of each hour of this span."""
+
     @property
-    def within_daily(self) -> str | None: ...
+    def within_daily(self) -> str | None:
+        """Keep the newest of each day of this span."""
+
     @property
-    def within_weekly(self) -> str | None: ...
+    def within_weekly(self) -> str | None:
+        """Keep the newest of each ISO week of this span."""
+
     @property
-    def within_monthly(self) -> str | None: ...
+    def within_monthly(self) -> str | None:
+        """Keep the newest of each month of this span."""
+
     @property
-    def within_yearly(self) -> str | None: ...
+    def within_yearly(self) -> str | None:
+        """Keep the newest of each year of this span."""
 
 
 @dataclass
 class _Counting:
-    """One counting rule on its way from the newest to the oldest. period: index into an instant's periods, None: each."""
+    """One rule on its way from the newest to the oldest. period: index into an instant's periods, None: each one."""
 
     name: str
     period: int | None
@@ -80,7 +103,7 @@ def empty(rules: Rules) -> bool:
 
 def reasons(instants: Sequence[datetime], rules: Rules, now: datetime, zone: tzinfo) -> list[list[str]]:
     """Return for each instant (newest first) why it is kept; an empty list: no rule keeps it. Raises ValueError."""
-    newest = max((instant for instant in instants if instant <= now), default=datetime.min.replace(tzinfo=UTC))
+    newest = max((instant for instant in instants if instant <= now), default=BEGINNING)
     within = _within(rules.within)
     since = within.before(newest, zone) if within else None
     walkers = _counting(rules)

@@ -1,4 +1,4 @@
-"""When the rules without a job ask for forget, prune and check, and which share of the data a check reads next. Pure."""
+"""When the rules without a job ask for forget, prune and check, and what share of the data a check reads next."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from heapq import merge
 from itertools import groupby, takewhile
 
@@ -34,13 +34,6 @@ def times(expressions: Sequence[str], after: datetime, until: datetime, zone: tz
         raise ValueError(f"not a cron expression: {bad[0]}")
     streams = [_instants(expression, after.astimezone(zone)) for expression in expressions]
     return takewhile(lambda instant: instant <= until, _once(merge(*streams)))
-
-
-def every(seconds: float, after: datetime, until: datetime) -> Iterator[datetime]:
-    """Yield after + seconds, after + 2 × seconds, … up to `until`."""
-    step, instant = timedelta(seconds=seconds), after
-    while step > timedelta() and (instant := instant + step) <= until:
-        yield instant
 
 
 def _instants(expression: str, local: datetime) -> Iterator[datetime]:

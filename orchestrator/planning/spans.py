@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 _PART = re.compile(r"(\d+)([ymdh])")
 _WHOLE = re.compile(r"(?:\d+[ymdh])+")
-_FIRST_YEAR = 1
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+END = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ class Span:
             return moved.astimezone(UTC) + sign * timedelta(hours=self.hours)
         except (ValueError, OverflowError):
             # Further than the calendar reaches: all of time.
-            edge = datetime.min if sign < 0 else datetime.max
-            return edge.replace(tzinfo=UTC)
+            return BEGINNING if sign < 0 else END
 
 
 @lru_cache(maxsize=64)

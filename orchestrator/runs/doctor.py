@@ -14,7 +14,7 @@ Examined = tuple[str, Finding]
 def examine(box: Toolbox) -> list[Examined]:
     """Return (subject, finding) for restic, each repository, each source, and the outbox."""
     found: list[Examined] = []
-    with box.undo(f"{box.clock():%Y%m%dT%H%M%SZ}-{box.token()}") as undo:
+    with box.looking() as undo:
         for repository in box.repositories.values():
             found += _repository(box, repository, undo)
         found += _sources(box, undo)

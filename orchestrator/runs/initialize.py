@@ -10,7 +10,7 @@ from orchestrator.runs.toolbox import Toolbox
 def initialize(box: Toolbox) -> list[tuple[Repository, str]]:
     """Create each configured repository that is not there yet; return (repository, "created" or "exists")."""
     done = []
-    with box.lock(0.0), box.undo(f"{box.clock():%Y%m%dT%H%M%SZ}-{box.token()}") as undo:
+    with box.lock(0.0), box.looking() as undo:
         for repository in box.repositories.values():
             if repository.exists(undo):
                 rebuild.learn(box, repository, undo)

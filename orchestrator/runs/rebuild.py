@@ -67,3 +67,15 @@ def read_manifest(repository: Repository, commit: Snapshot, place: Place, undo: 
     if (manifest.service, manifest.tier, manifest.run) != place:
         raise DataDamaged(f"its manifest is that of {manifest.point}", "somebody changed tags or copied snapshots")
     return manifest
+
+
+def rebuild_all(box: Toolbox) -> tuple[list[str], list[tuple[str, str]]]:
+    """Learn what every repository holds; return the IDs of points that were new, and (point, why) that cannot stand."""
+    added: list[str] = []
+    broken: list[tuple[str, str]] = []
+    with box.lock(0.0), box.looking() as undo:
+        for repository in box.repositories.values():
+            learned = learn(box, repository, undo)
+            added += learned.added
+            broken += learned.broken
+    return added, broken

@@ -33,7 +33,7 @@ def _locks_settled(box: Toolbox, processes: Sequence[KillProcess]) -> bool:
     if not names:
         return True
     try:
-        with box.undo(f"{box.clock():%Y%m%dT%H%M%SZ}-{box.token()}") as undo:
+        with box.looking() as undo:
             for name in sorted(names):
                 _settle(box, name, processes, undo)
     except ResguardoError as error:

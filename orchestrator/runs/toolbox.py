@@ -10,6 +10,7 @@ from typing import Protocol
 
 from orchestrator.model.engine import Engine, Source
 from orchestrator.model.execution import Executor, Intakes, KillProcess, Progress, StreamReport, Trailer, Undo
+from orchestrator.model.names import new_run_id
 from orchestrator.model.ports import Catalog, Notifier
 from orchestrator.model.record import Event
 from orchestrator.model.repository import Repository
@@ -101,6 +102,12 @@ class Toolbox:
             yield undo
         finally:
             undo.close()
+
+    @contextmanager
+    def looking(self) -> Iterator[Undo]:
+        """Open an undo list for children that only look: it belongs to no run."""
+        with self.undo(new_run_id(self.clock(), self.token())) as undo:
+            yield undo
 
     def event(self, event: Event) -> None:
         """Write an event to the catalog and the log."""

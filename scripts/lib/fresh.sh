@@ -9,10 +9,10 @@ build_root() {
     archive=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/resguardo/$suite.tar
     if [ -n "$rebuild" ] || [ -z "$(find "$archive" -mtime -7 2>/dev/null)" ]; then
         address=$(mirror)
-        [ "$(flavour)" = debian ] && [ -n "$address" ] || {
+        if [ "$(flavour)" != debian ] || [ -z "$address" ]; then
             warn "no Debian mirror in this machine's apt configuration"
             return 4
-        }
+        fi
         mkdir -p "${archive%/*}"
         mmdebstrap --quiet --mode=root --variant=apt --format=tar "$suite" "$archive.new" \
             "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $address $suite main" || return
@@ -30,7 +30,7 @@ settings() {
         value=${!name:-}
         if [ -z "$value" ] && has python3; then
             case $name in
-            PIP_*_URL | PIP_INDEX_URL | PIP_TRUSTED_HOST)
+            PIP_*_URL | PIP_TRUSTED_HOST)
                 value=$(tr '[:upper:]_' '[:lower:]-' <<<"${name#PIP_}")
                 value=$(python3 -m pip --disable-pip-version-check config get "global.$value" 2>/dev/null || true)
                 ;;
@@ -71,5 +71,11 @@ inside() {
     environment+=("HOME=$home" "USER=$account" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
         LANG=C.UTF-8 "TERM=${TERM:-dumb}")
     unshare --mount --uts --ipc --pid --fork --kill-child=KILL --propagation private -- \
-        bash "$PROJECT/scripts/lib/enter-root" "$root" "$account" "$CLONE" "${environment[@]}" -- "$@" </dev/null
+        bash "$PROJECT/scripts/lib/enter-root" "$root" "$account" "$CLONE" "${environment[@]}" -- "$@" </dev/null &
+    # waited for in the background: a signal is then answered at once (by the caller, who knows `machine`)
+    machine=$!
+    local status=0
+    wait "$machine" || status=$?
+    machine=''
+    return $status
 }

@@ -3,15 +3,20 @@
 # Needs common.sh.
 
 # apt_install PACKAGE…: install what is not there yet (root only); the index is fetched only when a package is unknown.
+# Silent unless it fails.
 apt_install() {
-    local package wanted=()
+    local package wanted=() log status=0
     for package in "$@"; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || wanted+=("$package")
     done
     [ ${#wanted[@]} -gt 0 ] || return 0
-    apt-cache show "${wanted[@]}" >/dev/null 2>&1 || apt-get -qq update
-    apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \
-        install "${wanted[@]}" >/dev/null
+    log=$(mktemp)
+    { apt-cache show "${wanted[@]}" >/dev/null 2>&1 || apt-get -qq update >"$log" 2>&1; } &&
+        apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \
+            install "${wanted[@]}" >"$log" 2>&1 || status=1
+    [ $status -eq 0 ] || tail -n 20 "$log" >&2
+    rm -f "$log"
+    return $status
 }
 
 # can_apt_install: whether apt_install may work here

@@ -59,7 +59,8 @@ ensure_restic() {
         RESTIC=/usr/bin/restic
         return 0
     fi
-    for suite in $(own_suite) $(newer_suites); do
+    # without root its own suite's package was not tried yet
+    for suite in $(can_apt_install || own_suite) $(newer_suites); do
         say "looking for restic in the distribution's suite $suite"
         if restic_from_suite "$suite" restic; then
             RESTIC=$TOOLS/bin/restic

@@ -241,7 +241,7 @@ class EngineConformance:
     def test_taking_changes_nothing(self, source: Source, item: Item, at: Executor, undo: RecordingUndo) -> None:
         before = self.state(source)
         content = self.fingerprint(item, None)
-        self.take(item, at, undo)
+        assert self.take(item, at, undo).end.error == ""
         assert self.state(source) == before
         assert self.fingerprint(item, None) == content
 

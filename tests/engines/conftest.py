@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from orchestrator.adapters.executor import HostExecutor
+from orchestrator.adapters.state import StateFolder
+from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.execution import Executor
 from tests.engines.recording import RecordingUndo
-from tests.engines.standin import HostExecutor, RunUndo
 
 
 @pytest.fixture
-def at() -> Executor:
-    return HostExecutor()
+def state(tmp_path_factory: pytest.TempPathFactory) -> StateFolder:
+    folder = tmp_path_factory.mktemp("state")
+    return StateFolder(str(folder / "policy.yml"), {"RESGUARDO_STATE": str(folder / "state")})
 
 
 @pytest.fixture
-def undo() -> Iterator[RecordingUndo]:
-    recording = RecordingUndo(RunUndo())
-    yield recording
-    recording.assert_clean()
+def at(state: StateFolder) -> Executor:
+    return HostExecutor(state)
+
+
+@pytest.fixture
+def undo(state: StateFolder) -> Iterator[RecordingUndo]:
+    with RunUndo(state, "20260102T030405Z-0a0b0c") as real:
+        recording = RecordingUndo(real)
+        yield recording
+        recording.assert_clean()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

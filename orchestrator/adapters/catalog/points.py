@@ -136,7 +136,8 @@ def _insert_source(connection: sqlite3.Connection, point: int, source: ManifestS
     state = int(_first_state(source.state, partial=partial))
     size = sum(item.bytes for item in source.items)
     number = connection.execute(
-        "INSERT INTO source (point, name, engine, outcome, state, bytes, error, server) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO source (point, name, engine, outcome, state, bytes, error, server)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (point, source.name, source.engine, source.state, state, size, bind(source.error), pack(source.server)),
     ).lastrowid
     connection.executemany(

@@ -20,7 +20,6 @@ from orchestrator.model.secret import Secret
 
 if TYPE_CHECKING:
     import psycopg
-    from psycopg.abc import Query
 
 Purpose = Literal["dump", "restore"]
 QUERY_LIMIT = 60.0  # seconds for one look at a catalog
@@ -65,8 +64,7 @@ class Target:
 
     def environment(self) -> tuple[dict[str, str], dict[str, bytes]]:
         """Return (env, secrets) for a client program."""
-        env = {"PGCLIENTENCODING": "", "LC_ALL": "C.UTF-8", "PSQLRC": os.devnull}
-        del env["PGCLIENTENCODING"]  # a dump keeps its database's encoding
+        env = {"LC_ALL": "C.UTF-8"}
         if self.password is None:
             return env, {}
         text = self.password.reveal()
@@ -152,7 +150,7 @@ class Session:
         return self._connection.info.server_version
 
     def execute(
-        self, query: Query, params: Sequence[Any] | None = None, *, limit: float = QUERY_LIMIT
+        self, query: str | bytes, params: Sequence[Any] | None = None, *, limit: float = QUERY_LIMIT
     ) -> list[tuple[Any, ...]]:
         """Run a query and return its rows, if it has any.
 
@@ -165,7 +163,8 @@ class Session:
         timer.daemon = True
         timer.start()
         try:
-            cursor = self._connection.execute(query, params)
+            text = query.encode() if isinstance(query, str) else query
+            cursor = self._connection.execute(text, params)
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             if late.is_set():
@@ -177,7 +176,7 @@ class Session:
             timer.cancel()
             timer.join()  # no timer may outlive its query: it would sever an innocent one
 
-    def value(self, query: Query, params: Sequence[Any] | None = None, *, limit: float = QUERY_LIMIT) -> Any:
+    def value(self, query: str | bytes, params: Sequence[Any] | None = None, *, limit: float = QUERY_LIMIT) -> Any:
         """Return the first column of the first row."""
         return self.execute(query, params, limit=limit)[0][0]
 

@@ -62,7 +62,7 @@ def rows(session: Session, limit: float) -> dict[str, int]:
     tables = [str(name) for (name,) in session.execute(TABLES)]
     for names in batches(tables, _TABLES_AT_ONCE):
         query = " UNION ALL ".join(f"SELECT {number}, count(*) FROM ONLY {name}" for number, name in enumerate(names))  # noqa: S608 - names come quoted from format('%I')
-        counts |= {names[number]: int(count) for number, count in session.execute(query.encode(), limit=limit)}
+        counts |= {names[number]: int(count) for number, count in session.execute(query, limit=limit)}
     return counts
 
 

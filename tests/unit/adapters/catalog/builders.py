@@ -77,7 +77,9 @@ def record(number: int = 0, **changes: Any) -> RunRecord:
     return RunRecord(**values | changes)
 
 
-def service_record(*, name: str = "main", size: int = 1000, seconds: float = 2.0, state: str = "taken") -> ServiceRecord:
+def service_record(
+    *, name: str = "main", size: int = 1000, seconds: float = 2.0, state: str = "taken"
+) -> ServiceRecord:
     stored = ItemRecord(name="all", part="dumps", path="/main.all.sql", bytes=size, sha256="ab" * 32)
     sources = (SourceRecord(name=name, engine="sqlite", state=state, items=(stored,), seconds=seconds),)
     return ServiceRecord(service="hub", tier="default", sources=sources, added=123)

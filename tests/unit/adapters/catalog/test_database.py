@@ -1,4 +1,4 @@
-"""The file itself: private, migrated, shared by threads and processes, never damaged by a kill, and clear when it is."""
+"""The file itself: private, migrated, shared by threads and processes, unharmed by kills, clear when damaged."""
 
 from __future__ import annotations
 
@@ -53,12 +53,14 @@ def test_a_file_open_to_others_is_closed_to_them(path: str) -> None:
 def test_a_link_in_the_catalogs_place_is_not_followed(path: str, tmp_path: Path) -> None:
     os.makedirs(os.path.dirname(path))
     os.symlink(tmp_path / "elsewhere", path)
-    with pytest.raises(Precondition, match="catalog .*: "):
+    with pytest.raises(Precondition, match=r"catalog .*: "):
         SqliteCatalog(path)
     assert not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("content", [b"this is not a database, by far\n" * 300, b"SQLite format 3\x00" + b"\xff" * 9000])
+@pytest.mark.parametrize(
+    "content", [b"this is not a database, by far\n" * 300, b"SQLite format 3\x00" + b"\xff" * 9000]
+)
 def test_what_is_no_database_is_said_with_the_remedy(path: str, content: bytes) -> None:
     os.makedirs(os.path.dirname(path))
     Path(path).write_bytes(content)
@@ -78,7 +80,7 @@ def test_damage_met_later_is_said_with_the_remedy(path: str) -> None:
     for page in range(2, len(content) // 4096):
         content[page * 4096 : page * 4096 + 200] = b"\xa5" * 200
     Path(path).write_bytes(content)
-    with pytest.raises(Precondition, match="malformed|corrupt") as caught, SqliteCatalog(path) as catalog:
+    with pytest.raises(Precondition, match=r"malformed|corrupt") as caught, SqliteCatalog(path) as catalog:
         catalog.points()
     assert "resguardo catalog rebuild" in (caught.value.hint or "")
 
@@ -269,9 +271,13 @@ def test_a_reader_sees_the_last_committed_state_while_a_writer_is_at_work(catalo
 
 
 def test_an_interrupt_inside_a_transaction_rolls_it_back(catalog: SqliteCatalog) -> None:
-    with pytest.raises(KeyboardInterrupt), catalog.batch():
-        catalog.put("key", "half")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with catalog.batch():
+            catalog.put("key", "half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert catalog.get("key") is None
     catalog.put("key", "whole")
     assert catalog.get("key") == "whole"

@@ -59,7 +59,9 @@ def test_the_outbox_keeps_until_delivered(catalog: SqliteCatalog, path: str) -> 
     catalog.undelivered(first, "still no route")
     with SqliteCatalog(path) as another:
         assert another.outbox() == [
-            OutboxEntry(first, "ops", "hub failed", "body\nwith 100% of 'quotes'", "failed", START, 2, "still no route"),
+            OutboxEntry(
+                first, "ops", "hub failed", "body\nwith 100% of 'quotes'", "failed", START, 2, "still no route"
+            ),
             OutboxEntry(second, "ops", "hub recovered", "", "recovered", START + timedelta(hours=1), 0),
         ]
     catalog.delivered(first)

@@ -19,7 +19,17 @@ from orchestrator.model.point import Point, PointItem, State
 from orchestrator.planning.listing import part_key
 from tests.unit.adapters.catalog.builders import START, item, manifest, source
 
-HOSTILE = ["two words", 'quote" and \' ticks', "line\nbreak", "-dash", "ünïcode ☃", "100%s", "a\x00b", "\udcff\udc00", ""]
+HOSTILE = [
+    "two words",
+    "quote\" and ' ticks",
+    "line\nbreak",
+    "-dash",
+    "ünïcode ☃",
+    "100%s",
+    "a\x00b",
+    "\udcff\udc00",
+    "",
+]
 
 
 def only(catalog: SqliteCatalog, repository: str | None = None) -> Point:

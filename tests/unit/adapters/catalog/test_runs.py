@@ -12,7 +12,9 @@ from tests.unit.adapters.catalog.builders import START, item, manifest, record, 
 
 
 def test_a_run_comes_back_with_all_but_its_sources(catalog: SqliteCatalog) -> None:
-    service = replace(service_record(), point="hub.default@x", time=START, ended=START, commit="c1", error="line\n\udcff")
+    service = replace(
+        service_record(), point="hub.default@x", time=START, ended=START, commit="c1", error="line\n\udcff"
+    )
     told = record(
         result="partial",
         exit_code=3,

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -29,10 +33,26 @@ def test_folders_are_private_and_made_when_asked_for(tmp_path: Path) -> None:
     assert root.stat().st_mode & 0o7777 == 0o700
 
 
-def test_xdg_state_home_for_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid or 12345)
-    state = StateFolder("policy.yml", {"XDG_STATE_HOME": str(tmp_path)})
-    assert state._configured_root() == str(tmp_path / "resguardo" / state.id)
+AS_USER = """
+import os, sys
+from orchestrator.adapters.state import StateFolder
+os.seteuid(int(sys.argv[1]))
+state = StateFolder("policy.yml", {"XDG_STATE_HOME": sys.argv[2]})
+print(state.root, state.runtime, state.id)
+"""
+
+
+@pytest.mark.root
+def test_xdg_state_home_for_a_user(tmp_path: Path) -> None:
+    place = Path(mkdtemp(dir="/var/tmp"))
+    try:
+        os.chown(place, 12345, 12345)
+        argv = [sys.executable, "-c", AS_USER, "12345", str(place)]
+        root, runtime, number = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+        assert root == str(place / "resguardo" / number)
+        assert runtime == f"{root}/runtime"
+    finally:
+        shutil.rmtree(place)
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
@@ -60,5 +80,5 @@ def test_a_planted_link_or_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RightsMissing, match="not a directory"):
         _ = state.holds
     (tmp_path / "file").write_text("")
-    with pytest.raises(RightsMissing, match="Not a directory"):
+    with pytest.raises(RightsMissing, match="File exists|Not a directory"):
         _ = StateFolder("policy.yml", {"RESGUARDO_STATE": str(tmp_path / "file" / "state")}).root

@@ -1,0 +1,228 @@
+"""Dump one database, or the globals, into a pipe; count inside the dump's own snapshot meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+
+from orchestrator.engines.postgresql import counts, properties, roles
+from orchestrator.engines.postgresql.connection import Session, Target, connect, one_line, target_of
+from orchestrator.engines.postgresql.incoming import pipe
+from orchestrator.engines.postgresql.options import Options
+from orchestrator.engines.postgresql.tools import Tools, choose
+from orchestrator.model.engine import Dump, DumpEnd, Item
+from orchestrator.model.errors import ResguardoError
+from orchestrator.model.execution import Executor, Exit, Finding, Proc, Trailer, Undo
+
+FOOTER = b"-- PostgreSQL database dump complete"
+GLOBALS_MAGIC = b"--\n-- PostgreSQL database cluster dump"
+GLOBALS_FOOTER = b"-- PostgreSQL database cluster dump complete"
+
+
+class Holder:
+    """The session whose snapshot the dump uses. It counts in a thread of its own while the dump runs."""
+
+    def __init__(self, session: Session, options: Options, limit: float) -> None:
+        self._session = session
+        self._options = options
+        self._until = monotonic() + limit
+        session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # The clock is read before the snapshot is taken: the dump holds whatever was committed until then.
+        self.as_of: datetime = session.value("SELECT clock_timestamp()")
+        self.snapshot = str(session.value("SELECT pg_export_snapshot()"))
+        self.properties = properties.read(session)
+        self._counts: dict[str, int] = {}
+        self._error: ResguardoError | None = None
+        self._thread = threading.Thread(target=self._count, name="postgresql-count", daemon=True)
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._thread.start()
+
+    def _count(self) -> None:
+        try:
+            found = counts.inventory(self._session)
+            if self._options.counts == "exact":
+                self._session.execute(f"SET LOCAL lock_timeout = {int(self._options.lock_timeout * 1000)}".encode())
+                found |= counts.rows(self._session, max(1.0, self._until - monotonic()))
+            self._counts = found
+        except ResguardoError as error:
+            self._error = error
+
+    def finish(self) -> tuple[dict[str, int], ResguardoError | None]:
+        """Wait for the counts, and see that the session outlived the dump; with a dead one nothing can be vouched for."""
+        self._thread.join(max(1.0, self._until - monotonic()))
+        if self._thread.is_alive():
+            self.end()
+            return {}, ResguardoError("counting rows took longer than the source's timeout")
+        if self._error is None:
+            try:
+                self._session.execute("COMMIT", limit=10.0)
+            except ResguardoError as error:
+                return {}, error
+        return self._counts, self._error
+
+    def end(self) -> None:
+        """Give up counting at once, also when the server does not answer."""
+        if self._thread.is_alive():
+            self._session.cancel()
+            self._session.sever()
+            self._thread.join()
+        self._session.close()
+
+
+@dataclass
+class PostgresDump:
+    """A dump under way; see orchestrator.model.engine.Dump."""
+
+    fd: int
+    trailer: Trailer
+    what: str
+    proc: Proc
+    holder: Holder | None
+    findings: tuple[Finding, ...] = ()
+    fixed: dict[str, int] | None = None
+    exact: bool = True
+    _end: DumpEnd | None = None
+
+    def finish(self) -> DumpEnd:
+        """Wait for pg_dump and the counts."""
+        if self._end is None:
+            self._end = self._finish()
+        return self._end
+
+    def _finish(self) -> DumpEnd:
+        end = self.proc.wait()
+        findings = (*self.findings, *said(end, self.what))
+        if not end.ok:
+            return DumpEnd(error=failure(end, self.what), findings=(*hints(end), *findings))
+        if self.holder is None:
+            return DumpEnd(counts=self.fixed or {}, counts_exact=True, findings=findings)
+        found, error = self.holder.finish()
+        if error is not None:
+            return DumpEnd(error=f"{self.what}: counting its rows failed: {error.message}", findings=findings)
+        return DumpEnd(counts=found, counts_exact=self.exact, as_of=self.holder.as_of, findings=findings)
+
+
+@contextmanager
+def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
+    """Start the dump of an item; on leaving everything that it started is ended, also with a frozen server."""
+    target = target_of(item.source)
+    options: Options = item.source.options
+    with ExitStack() as stack:
+        if item.role == "globals":
+            yield _dump_globals(stack, target, item, at, undo)
+            return
+        session = connect(target, item.name)
+        stack.callback(session.close)
+        tools = choose(at, undo, session.version, options.tools)
+        holder = Holder(session, options, item.source.timeout)
+        stack.callback(holder.end)
+        argv = [tools.path("pg_dump"), f"--snapshot={holder.snapshot}", *_arguments(options, tools, item)]
+        plain = options.format == "plain"
+        head = holder.properties.header() if plain else b""
+        fd, proc = _start(stack, [*argv, "--dbname", target.conninfo(item.name)], head, target, item, at, undo)
+        holder.start()
+        # A custom dump has no mark at its end: pg_dump's exit code alone tells that it is whole.
+        trailer = Trailer(properties.MAGIC, FOOTER, min_bytes=len(head) + 1) if plain else Trailer(b"PGDMP", min_bytes=64)
+        yield PostgresDump(
+            fd, trailer, f"database {item.name!r}", proc, holder, _said_of_header(holder, item), exact=options.counts == "exact"
+        )
+
+
+def _said_of_header(holder: Holder, item: Item) -> tuple[Finding, ...]:
+    if holder.properties.fits:
+        return ()
+    text = f"grants and settings of database {item.name!r} itself are too long to be stored"
+    return (Finding("warning", text, "note them elsewhere: \\drds and \\l in psql show them"),)
+
+
+def _arguments(options: Options, tools: Tools, item: Item) -> list[str]:
+    arguments = ["--no-password", f"--lock-wait-timeout={int(options.lock_timeout * 1000)}"]
+    if options.format == "custom":
+        return [*arguments, "--format=custom", "--compress=0"]
+    return [*arguments, "--format=plain", *restrict_key(tools, item)]
+
+
+def restrict_key(tools: Tools, item: Item) -> list[str]:
+    r"""Return a `\restrict` key that stays the same, so that equal dumps deduplicate, and that a hostile server cannot guess.
+
+    The key keeps what a server puts into a dump from leaving psql's restricted mode (CVE-2025-8714). It is made from
+    the machine's secret ID; where there is none pg_dump takes a random one.
+    """
+    try:
+        with open("/etc/machine-id", "rb") as file:
+            machine = file.read().strip()
+    except OSError:
+        machine = b""
+    if not tools.restricts or not machine:
+        return []
+    text = f"resguardo postgresql {item.source.id} {item.role} {item.name}".encode("utf-8", "surrogateescape")
+    return [f"--restrict-key={hmac.new(machine, text, hashlib.sha256).hexdigest()}"]
+
+
+def _start(
+    stack: ExitStack, argv: Sequence[str], head: bytes, target: Target, item: Item, at: Executor, undo: Undo
+) -> tuple[int, Proc]:
+    env, secrets = target.environment()
+    read, write = pipe()
+    closing = stack.enter_context(ExitStack())
+    closing.callback(os.close, read)
+    try:
+        os.write(write, head)  # fits into any pipe: nobody reads yet
+        proc = at.start(argv, undo=undo, env=env, secrets=secrets, stdout=write, deadline=item.source.timeout)
+    finally:
+        os.close(write)
+    closing.callback(proc.stop)
+    return read, proc
+
+
+def _dump_globals(stack: ExitStack, target: Target, item: Item, at: Executor, undo: Undo) -> Dump:
+    options: Options = item.source.options
+    database = options.maintenance
+    with connect(target, database) as session:
+        tools = choose(at, undo, session.version, options.tools)
+        passwords = bool(session.value("SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')"))
+        known = roles.counts(session)
+    argv = [tools.path("pg_dumpall"), "--globals-only", "--no-password", *restrict_key(tools, item)]
+    argv += [] if passwords else ["--no-role-passwords"]
+    fd, proc = _start(stack, [*argv, "--dbname", target.conninfo(database)], b"", target, item, at, undo)
+    text = "the passwords of roles are not in the backup: the role may not read pg_authid"
+    findings = () if passwords else (Finding("warning", text, "back up as a superuser, or note them elsewhere"),)
+    return PostgresDump(fd, Trailer(GLOBALS_MAGIC, GLOBALS_FOOTER), "globals", proc, None, findings, known)
+
+
+def failure(end: Exit, what: str) -> str:
+    """Say how a dump failed."""
+    lines = [line for line in end.stderr_tail.splitlines() if "error:" in line or "ERROR:" in line]
+    reason = one_line(lines[0] if lines else end.stderr_tail[-500:])
+    how = "took too long" if end.timed_out else f"ended with signal {end.signal}" if end.signal else f"exit code {end.code}"
+    return f"{what}: the dump failed ({how}){': ' if reason else ''}{reason}"
+
+
+def hints(end: Exit) -> tuple[Finding, ...]:
+    """Give advice for well-known failures."""
+    known = (
+        ("permission denied", "grant the role what it lacks: see docs/databases/postgresql.md"),
+        ("row-level security", "ALTER ROLE … BYPASSRLS, or back up as a superuser"),
+        ("lock timeout", "find who holds the lock, or raise lock_timeout"),
+        ("server closed the connection", "see the server's log: it was stopped, or a backend was ended"),
+        ("terminating connection", "see the server's log: it was stopped, or a backend was ended"),
+    )
+    hint = next((hint for needle, hint in known if needle in end.stderr_tail), "see the server's log")
+    return (Finding("error", one_line(end.stderr_tail[-500:]) or "the dump failed", hint),)
+
+
+def said(end: Exit, what: str) -> list[Finding]:
+    """Turn what a successful client program said on stderr into findings."""
+    if not end.ok:
+        return []
+    lines = [one_line(line) for line in end.stderr_tail.splitlines() if line.strip()]
+    return [Finding("warning", f"{what}: {line}", "see docs/databases/postgresql.md") for line in lines]

@@ -1,0 +1,145 @@
+"""Look at a server: its databases, their sizes, and whether our role may read all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.engines.postgresql.connection import Session, Target, connect, target_of
+from orchestrator.engines.postgresql.options import ALL, Options
+from orchestrator.engines.postgresql.quoting import ident
+from orchestrator.engines.postgresql.tools import Tools, choose
+from orchestrator.model.engine import Facts, Item, Source
+from orchestrator.model.errors import Precondition, RightsMissing
+from orchestrator.model.execution import Executor, Finding, Undo
+
+GLOBALS_ITEM = "globals"
+_DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
+_EXTENSION = {"plain": "sql", "custom": "pgdump"}
+_SMALL = 65536  # bytes of an empty dump, generously
+
+# Everything that pg_dump reads: it locks every table and reads every sequence, also empty ones.
+_RIGHTS = """
+WITH rel AS MATERIALIZED (
+  SELECT c.oid, c.relname, n.nspname, n.oid AS ns, c.relkind, c.relrowsecurity
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'S')
+    AND c.relpersistence <> 't'
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+SELECT
+  (SELECT array_agg(format('%I.%I', nspname, relname) ORDER BY 1) FROM rel
+   WHERE NOT has_schema_privilege(ns, 'USAGE')
+   OR NOT CASE relkind WHEN 'S' THEN has_sequence_privilege(oid, 'SELECT') ELSE has_table_privilege(oid, 'SELECT') END),
+  (SELECT array_agg(format('%I.%I', nspname, relname) ORDER BY 1) FROM rel WHERE relrowsecurity AND row_security_active(oid)),
+  (SELECT count(*) FROM pg_largeobject_metadata m WHERE NOT pg_has_role(m.lomowner, 'USAGE') AND NOT EXISTS (
+     SELECT FROM aclexplode(m.lomacl) a
+     WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))),
+  (SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()),
+  (SELECT coalesce(sum(pg_table_size(oid)), 0) FROM rel WHERE relkind = 'r') + 2 * pg_table_size('pg_largeobject'),
+  (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+_SUBSCRIPTIONS_HIDDEN = "(SELECT count(*) FROM pg_subscription s"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one database showed. unreadable, hidden: tables without SELECT, and behind row-level security."""
+
+    unreadable: Sequence[str]
+    hidden: Sequence[str]
+    large_objects: int
+    subscriptions: int
+    bytes: int
+    superuser: bool
+
+
+def probe(source: Source, at: Executor, undo: Undo) -> Facts:
+    """See orchestrator.model.engine.Engine."""
+    options: Options = source.options
+    target = target_of(source)
+    first = options.maintenance if options.database == ALL else options.database
+    with connect(target, first) as session:
+        version, text = session.version, str(session.value("SHOW server_version"))
+        tools = choose(at, undo, version, options.tools)
+        names = _names(session, options)
+        looks = {first: _look(session, target)} if first in names else {}
+    for name in names:
+        if name not in looks:
+            with connect(target, name) as session:
+                looks[name] = _look(session, target)
+    findings = [finding for name in names for finding in judge(name, looks[name], target, version)]
+    return Facts(_items(source, looks, names), text.split()[0], f"pg_dump {tools.version}", (*findings, *_of_tools(tools, version)))
+
+
+def _names(session: Session, options: Options) -> list[str]:
+    if options.database != ALL:
+        return [options.database]
+    names = [str(name) for (name,) in session.execute(_DATABASES)]
+    wanted = [name for name in names if options.wants(name)]
+    if not wanted:
+        raise Precondition(f"exclude leaves none of {len(names)} databases", "correct exclude, or disable the source")
+    return wanted
+
+
+def _look(session: Session, target: Target) -> Look:
+    # Only superusers may read pg_subscription before version 16; others are told by pg_dump's own warning.
+    allowed = session.value("SELECT has_table_privilege('pg_catalog.pg_subscription', 'SELECT')")
+    query = _RIGHTS
+    if not allowed:
+        line = next(line for line in _RIGHTS.splitlines() if _SUBSCRIPTIONS_HIDDEN in line)
+        query = _RIGHTS.replace(line, "  0,")
+    unreadable, hidden, large, subscriptions, size, superuser = session.execute(query)[0]
+    del target
+    return Look(unreadable or (), hidden or (), int(large), int(subscriptions), int(size), bool(superuser))
+
+
+def judge(name: str, look: Look, target: Target, version: int) -> Iterator[Finding]:
+    """Say what a look means. Raises RightsMissing when the dump would fail, or worse, lack rows."""
+    role = ident(target.params["user"])
+    if look.unreadable:
+        grant = f"GRANT pg_read_all_data TO {role}"
+        if version < 140000:
+            grant = f"GRANT USAGE ON SCHEMA … and SELECT ON ALL TABLES and SEQUENCES IN SCHEMA … TO {role}"
+        raise RightsMissing(
+            f"database {name!r}: the role may not read {len(look.unreadable)} tables or sequences, such as {look.unreadable[0]}",
+            grant,
+        )
+    if look.hidden:
+        raise RightsMissing(
+            f"database {name!r}: row-level security hides rows of {len(look.hidden)} tables, such as {look.hidden[0]}",
+            f"ALTER ROLE {role} BYPASSRLS",
+        )
+    if look.large_objects and version < 190000:
+        raise RightsMissing(
+            f"database {name!r}: the role may not read {look.large_objects} large objects",
+            f"back up as a superuser or their owner, or for each GRANT SELECT ON LARGE OBJECT … TO {role}",
+        )
+    if look.subscriptions:
+        text = f"database {name!r} has {look.subscriptions} subscriptions: they come back disabled"
+        hint = "after a restore ALTER SUBSCRIPTION … ENABLE, once the publisher is right"
+        yield Finding("warning", text, hint)
+
+
+def _of_tools(tools: Tools, version: int) -> list[Finding]:
+    if tools.major == version // 10000:
+        return []
+    text = f"pg_dump {tools.version} is newer than the server, PostgreSQL {version // 10000}"
+    hint = f"install postgresql-client-{version // 10000}: a server may not understand what a newer pg_dump writes"
+    return [Finding("info", text, hint)]
+
+
+def _items(source: Source, looks: dict[str, Look], names: Sequence[str]) -> tuple[Item, ...]:
+    options: Options = source.options
+    extension = _EXTENSION[options.format]
+    items = [Item(source, name, extension, looks[name].bytes + _SMALL) for name in names]
+    if options.globals:
+        items.insert(0, Item(source, globals_name(names), "sql", _SMALL, role="globals"))
+    return tuple(items)
+
+
+def globals_name(databases: Sequence[str]) -> str:
+    """Return the item name of the globals: not that of a database, which may bear any name."""
+    name = GLOBALS_ITEM
+    while name in databases:
+        name += "+"
+    return name

@@ -1,0 +1,180 @@
+"""Restore a database under a new name: all of it, or nothing is left."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from orchestrator.engines.postgresql import properties
+from orchestrator.engines.postgresql.connection import NAME_BYTES, Session, Target, connect, one_line, target_of
+from orchestrator.engines.postgresql.incoming import Incoming
+from orchestrator.engines.postgresql.options import Options
+from orchestrator.engines.postgresql.properties import Properties
+from orchestrator.engines.postgresql.quoting import ident
+from orchestrator.engines.postgresql.tools import Tools, choose
+from orchestrator.model.engine import Data, Item, Restored
+from orchestrator.model.errors import DataDamaged, Interrupted, Precondition, ResguardoError, RestoreFailed
+from orchestrator.model.execution import Executor, Exit, Finding, Undo
+
+_HEAD = 1 << 18  # bytes within which a dump's own description of its database must end
+
+
+def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
+    """See orchestrator.model.engine.Engine. The source's restore_user is used where it is set."""
+    options: Options = item.source.options
+    target = target_of(item.source, "restore")
+    check_name(to)
+    with connect(target, options.maintenance) as session:
+        if exists(session, to):
+            raise RestoreFailed(f"database {to!r} exists already", "choose another name, or drop it yourself")
+        tools = choose(at, undo, session.version, options.tools)
+        with Incoming(data) as incoming:
+            custom = item.extension == "pgdump"
+            head = incoming.head(_described_custom if custom else properties.complete, _HEAD)
+            found, notes = _create(session, to, head, custom=custom)
+            loading = _Loading(item, target, to, tools, incoming, at, undo)
+            try:
+                notes += loading.load(_without_unknown(head, session) if not custom else head, custom=custom)
+                notes += _finish(session, target, to, found, item.source.timeout)
+            except ResguardoError as error:
+                raise _cleaned(error, target, options, to) from error
+    return Restored(to, tuple(notes))
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that the server would silently cut. Raises RestoreFailed."""
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if not name or "\0" in name or size > NAME_BYTES:
+        raise RestoreFailed(f"{name!r} cannot name a database: {size} bytes", f"choose one of 1 to {NAME_BYTES} bytes")
+
+
+def exists(session: Session, name: str) -> bool:
+    """Whether the server has a database of this name."""
+    return bool(session.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]))
+
+
+def _described_custom(head: bytes) -> bool:
+    return not b"PGDMP".startswith(head[:5]) or properties.archived(head) is not None
+
+
+def _create(session: Session, to: str, head: bytes, *, custom: bool) -> tuple[Properties | None, list[Finding]]:
+    notes = []
+    found = None if custom else properties.parse(head)
+    options = properties.archived(head) if custom else None
+    try:
+        if options is not None:
+            properties.create_archived(session, to, options)
+        else:
+            properties.create(session, to, found)
+    except ResguardoError as error:
+        raise _not_created(error, to) from error
+    if found is None and options is None:
+        text = f"the dump does not tell the encoding and locale of {to!r}: it has the server's default ones"
+        notes.append(Finding("warning", text, "compare them with the original's: \\l in psql shows them"))
+    if custom:
+        text = f"owner, grants and settings of database {to!r} itself are not restored from the custom format"
+        notes.append(Finding("warning", text, "pg_restore --create --section=pre-data --file=- shows them"))
+    return found, notes
+
+
+def _not_created(error: ResguardoError, to: str) -> ResguardoError:
+    if isinstance(error, Precondition) and not isinstance(error, RestoreFailed):
+        return RestoreFailed(f"database {to!r} cannot be created: {error.message}", "the role needs CREATEDB: set restore_user")
+    hint = "install the locale on the server and restart it" if "locale" in error.message else error.hint
+    return RestoreFailed(f"database {to!r} cannot be created: {error.message}", hint)
+
+
+def _without_unknown(head: bytes, session: Session) -> bytes:
+    """Leave out a setting that newer clients write and an older server does not know."""
+    if session.version >= 170000:
+        return head
+    return re.sub(rb"(?m)^SET transaction_timeout = 0;\n", b"", head, count=1)
+
+
+class _Loading:
+    """One client program that loads a dump into the new database."""
+
+    def __init__(
+        self, item: Item, target: Target, to: str, tools: Tools, incoming: Incoming, at: Executor, undo: Undo
+    ) -> None:
+        self._item, self._target, self._to, self._tools = item, target, to, tools
+        self._incoming, self._at, self._undo = incoming, at, undo
+
+    def load(self, head: bytes, *, custom: bool) -> list[Finding]:
+        """Load everything. Raises RestoreFailed, DataDamaged."""
+        env, secrets = self._target.environment()
+        stdin = self._incoming.pour(head)
+        try:
+            proc = self._at.start(
+                self._argv(custom=custom),
+                undo=self._undo,
+                env=env,
+                secrets=secrets,
+                stdin=stdin,
+                deadline=self._item.source.timeout,
+            )
+        finally:
+            os.close(stdin)
+        try:
+            self._incoming.consumer.attach(proc)
+            end = proc.wait()
+        finally:
+            proc.stop()
+        return self._judged(end)
+
+    def _argv(self, *, custom: bool) -> list[str]:
+        to = self._target.conninfo(self._to)
+        if custom:
+            options = ["--exit-on-error", "--single-transaction", "--no-password", "--format=custom"]
+            return [self._tools.path("pg_restore"), *options, "--dbname", to]
+        options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--no-password", "--file=-"]
+        return [self._tools.path("psql"), *options, "--dbname", to]
+
+    def _judged(self, end: Exit) -> list[Finding]:
+        if end.ok and self._incoming.whole():
+            lines = [one_line(line) for line in end.stderr_tail.splitlines() if "WARNING" in line or "warning" in line]
+            return [Finding("warning", f"loading {self._to!r}: {line}") for line in lines]
+        if self._incoming.error is not None:
+            raise self._incoming.error
+        raise _load_failed(end, self._to)
+
+
+def _load_failed(end: Exit, to: str) -> RestoreFailed:
+    lines = [line for line in end.stderr_tail.splitlines() if "ERROR" in line or "error:" in line or "FATAL" in line]
+    reason = one_line(lines[0] if lines else end.stderr_tail[-500:]) or "the client ended before the data did"
+    how = "took too long" if end.timed_out else f"exit code {end.code}"
+    known = (
+        ("max_locks_per_transaction", "raise max_locks_per_transaction and restart the server"),
+        ("\\restrict", "install a psql of August 2025 or newer"),
+        ("permission denied", "restore as a superuser: set restore_user"),
+        ("must be", "restore as a superuser: set restore_user"),
+        ("is not available", "install the extension's package on the server"),
+        ("does not exist", "create what is missing on the server; roles come with the globals"),
+    )
+    hint = next((hint for needle, hint in known if needle in end.stderr_tail), "see the server's log")
+    return RestoreFailed(f"loading into {to!r} failed ({how}): {reason}", hint)
+
+
+def _finish(session: Session, target: Target, to: str, found: Properties | None, limit: float) -> list[Finding]:
+    with connect(target, to) as fresh:
+        fresh.execute("ANALYZE", limit=limit)
+    return [] if found is None else properties.apply(session, to, found)
+
+
+def _cleaned(error: ResguardoError, target: Target, options: Options, to: str) -> ResguardoError:
+    """Drop the half-made database, which is ours; say so when that fails."""
+    try:
+        with connect(target, options.maintenance) as session:
+            drop(session, to)
+    except ResguardoError as left:
+        text = f"{error.message}; the half-made database {to!r} is still there: {left.message}"
+        return RestoreFailed(text, f"DROP DATABASE {ident(to)}")
+    if isinstance(error, (DataDamaged, Interrupted, RestoreFailed)):
+        return error
+    return RestoreFailed(f"restoring into {to!r} failed: {error.message}", error.hint)
+
+
+def drop(session: Session, name: str) -> None:
+    """End its sessions (our killed client's may linger) and drop a database that this restore made."""
+    session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    session.execute(f"DROP DATABASE {ident(name)}", limit=300.0)

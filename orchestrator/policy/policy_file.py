@@ -1,0 +1,256 @@
+"""The models of policy.yml: how to back up."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema, field_validator
+
+from orchestrator.policy import later
+from orchestrator.policy.base import Name, PolicyModel, Whole
+from orchestrator.policy.cron import Cron
+from orchestrator.policy.fault import did_you_mean, fault, shown
+from orchestrator.policy.paths import LocalPath, directory_of, resolve_path
+from orchestrator.policy.repository_url import RepositoryUrl
+from orchestrator.policy.retention import KeepRules, Retention
+from orchestrator.policy.secret_ref import EnvName, SecretRef
+from orchestrator.policy.units import DataShare, Duration, Percent, Rate, Size, Wait
+
+HOUR, DAY, MIB, GIB = 3600.0, 86400.0, 1 << 20, 1 << 30
+SEVERITIES = ("success", "partial", "failed", "warning", "recovered")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+_EVENT = re.compile(r"[a-z]+\.(?:[a-z-]+|\*)")
+_SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|PRIVATE|CREDENTIAL_KEY")
+_OPTION = re.compile(r"[a-z0-9]+\.[a-z0-9._-]+")
+
+
+def _host(value: Any) -> str:
+    if not isinstance(value, str) or not _HOST.fullmatch(value):
+        hint = "use letters, digits, dots, dashes and underscores, such as hub-01; numbers need quotes"
+        raise fault(f"not a host name: {shown(value)}", hint)
+    return value
+
+
+def _timezone(value: Any) -> str:
+    if value == "UTC" and isinstance(value, str):
+        return "UTC"
+    import zoneinfo  # noqa: PLC0415 - reads files; most policies say UTC
+
+    try:
+        return zoneinfo.ZoneInfo(value).key
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        hint = "write a name such as Europe/Madrid; if that is what it says, install the package tzdata"
+        raise fault(f"not a time zone that this machine knows: {shown(value)}", hint) from None
+
+
+def _env_value(value: Any) -> str:
+    return "text" if isinstance(value, str) else "reference"
+
+
+EnvValue = Annotated[Annotated[SecretRef, Tag("reference")] | Annotated[str, Tag("text")], Discriminator(_env_value)]
+
+
+def _option_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise fault("expected text, a number, true or false")
+    return str(value)
+
+
+OptionValue = Annotated[
+    str, BeforeValidator(_option_value), WithJsonSchema({"type": ["string", "integer", "number", "boolean"]})
+]
+
+
+class RepositoryPolicy(PolicyModel):
+    """A restic repository. url: absolute path or restic URL · env: for restic's backend · retention: by tier."""
+
+    url: RepositoryUrl = Field(
+        description="A path, or restic's URL: sftp:user@host:/path, rest:https://…, s3:https://…."
+    )
+    password: SecretRef = Field(
+        description="Where the repository's password is: {file: …}, {env: …} or {command: […]}."
+    )
+    env: dict[EnvName, EnvValue] = Field(
+        default_factory=dict, description="Credentials of the storage, given to restic alone; secrets as references."
+    )
+    options: dict[str, OptionValue] = Field(
+        default_factory=dict, description="restic's extended options (-o key=value)."
+    )
+    retention: dict[Name, KeepRules] | None = Field(
+        None, description="Keep-rules of this repository, instead of the general ones, by tier."
+    )
+
+    @field_validator("env")
+    @classmethod
+    def _safe_env(cls, env: dict[str, SecretRef | str]) -> dict[str, SecretRef | str]:
+        for name, value in env.items():
+            if name.startswith("RESTIC_") and not name.startswith("RESTIC_REST_"):
+                raise fault(f"{name} is set by resguardo itself", "use the keys url and password, and the block restic")
+            if isinstance(value, str) and _SECRET_NAME.search(name.upper()):
+                raise fault(
+                    f"{name} looks like a secret in plain text", f"write {name}: {{file: PATH}} or {{env: NAME}}"
+                )
+        return env
+
+    @field_validator("options")
+    @classmethod
+    def _known_form(cls, options: dict[str, str]) -> dict[str, str]:
+        for name in options:
+            if not _OPTION.fullmatch(name):
+                raise fault(f"not an option of restic: {shown(name)}", "options look like s3.connections or sftp.args")
+        return options
+
+
+JobKind = Literal["backup", "prune", "verify"]
+
+
+def _job_kind(value: Any) -> Any:
+    if isinstance(value, str) and value in later.JOBS:
+        raise fault(f"{value!r} is {later.WORDS}", later.HINT)
+    return value
+
+
+class Job(PolicyModel):
+    """A scheduled action. at: five cron fields in the policy's time zone · services: empty means all."""
+
+    at: Cron = Field(description="When: five cron fields (minute hour day month weekday), or @daily and the like.")
+    do: Annotated[JobKind, BeforeValidator(_job_kind)] = Field(description="What: backup, prune or verify.")
+    services: list[Name] = Field(default_factory=list, description="Only these services; all when left out.")
+
+
+class Health(PolicyModel):
+    """When a service counts as unwell. max_age, max_duration: seconds · min_free: bytes."""
+
+    max_age: Duration = Field(26 * HOUR, description="The newest restore point may be this old.")
+    min_free: Size = Field(GIB, description="What must be free on the disk of a local repository before a backup.")
+    max_duration: Duration | None = Field(None, description="A backup that takes longer is worth a warning.")
+
+
+class Channel(PolicyModel):
+    """Somewhere to send notifications: an Apprise URL, by reference."""
+
+    url: SecretRef = Field(description="Where the channel's Apprise URL is; such URLs hold secrets.")
+
+
+def _event(value: Any) -> str:
+    if not isinstance(value, str) or not (value in SEVERITIES or _EVENT.fullmatch(value)):
+        hint = did_you_mean(str(value), SEVERITIES, kind="known")
+        raise fault(f"not an event: {shown(value)}", f"{hint}; or an event's name such as run.failed or source.*")
+    return value
+
+
+EventName = Annotated[
+    str,
+    BeforeValidator(_event),
+    WithJsonSchema({"anyOf": [{"enum": list(SEVERITIES)}, {"type": "string", "pattern": f"^{_EVENT.pattern}$"}]}),
+]
+
+
+class Rule(PolicyModel):
+    """Which events go to which channels."""
+
+    on: list[EventName] = Field(min_length=1, description="Severities (failed, warning …) or event names (run.*).")
+    to: list[Name] = Field(min_length=1, description="Names of channels.")
+
+
+class Notify(PolicyModel):
+    """Whom to tell what."""
+
+    channels: dict[Name, Channel] = Field(default_factory=dict, description="Channels by name.")
+    rules: list[Rule] = Field(default_factory=list, description="Which events go to which channels.")
+
+
+def _staging_dir(value: Any, info: ValidationInfo) -> str:
+    if value == "auto" and isinstance(value, str):
+        return "auto"
+    if not isinstance(value, str) or not value.strip():
+        raise fault(f"expected a folder or auto, found {shown(value)}", "write auto unless you know better")
+    return resolve_path(value, directory_of(info))
+
+
+class Staging(PolicyModel):
+    """Where small dumps wait for restic. dir: auto or an absolute path · max: bytes in all · source: bytes of one."""
+
+    dir: Annotated[str, BeforeValidator(_staging_dir), WithJsonSchema({"type": "string", "minLength": 1})] = Field(
+        "auto", description="auto (memory, or the state folder), or a folder of your own."
+    )
+    max: Size = Field(256 * MIB, description="The most that all waiting dumps together may take.")
+    source: Size = Field(32 * MIB, description="Dumps that are larger than this are streamed instead.")
+
+
+class Logs(PolicyModel):
+    """The log files. keep: seconds · size: bytes of one file before a new one begins."""
+
+    keep: Duration = Field(7 * DAY, description="How long log files are kept.")
+    size: Size = Field(10 * MIB, description="Size at which a new log file begins.")
+
+
+Nice = Annotated[Whole, Field(ge=0, le=19)]
+
+
+class ResticPolicy(PolicyModel):
+    """How restic is run. path: program or None for PATH · upload, download: KiB/s · retry_lock: seconds."""
+
+    path: LocalPath | None = Field(None, description="The restic program, 0.18 or newer; found on PATH when left out.")
+    compression: Literal["auto", "off", "max", "fastest", "better"] = Field(
+        "auto", description="restic's compression; fastest and better need restic 0.19."
+    )
+    upload: Rate | None = Field(None, description="The most to upload per second, such as 10MiB.")
+    download: Rate | None = Field(None, description="The most to download per second.")
+    nice: Nice | None = Field(10, description="Niceness of restic, 0 to 19; null leaves it as it is.")
+    ionice: Literal["idle", "best-effort"] | None = Field("idle", description="Class of disk access; null leaves it.")
+    retry_lock: Wait = Field(300.0, description="How long to wait for the repository's lock.")
+
+
+class Tidy(PolicyModel):
+    """How often retention (forget) and freeing space (prune) are due without a job; seconds."""
+
+    forget: Duration = Field(7 * DAY, description="Apply retention when it was last applied longer ago than this.")
+    prune: Duration = Field(7 * DAY, description="Free space when it was last freed longer ago than this.")
+
+
+class Check(PolicyModel):
+    """How often the repository is checked without a job. every: seconds · data: share that is read, None for none."""
+
+    every: Duration = Field(7 * DAY, description="Check when the last check is longer ago than this.")
+    data: DataShare | None = Field("5%", description="How much of the data each check reads back; null for none.")
+
+
+def _one_repository(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > later.MOST_REPOSITORIES:
+        raise fault(f"more than one repository is {later.WORDS}", "keep the first one for now")
+    return value
+
+
+class Policy(PolicyModel):
+    """policy.yml. timeout: seconds that one source may take · parallel: how many are stored side by side."""
+
+    version: Literal[1] = Field(description="The version of this file's format: 1.")
+    host: Annotated[
+        str, BeforeValidator(_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST.pattern}$"})
+    ] = Field(description="The name under which this machine's restore points are kept; choose it once.")
+    timezone: Annotated[str, BeforeValidator(_timezone), WithJsonSchema({"type": "string"})] = Field(
+        "UTC", description="Time zone of days in retention and of jobs, such as Europe/Madrid."
+    )
+    parallel: Whole = Field(2, ge=1, le=16, description="How many sources are stored side by side.")
+    timeout: Duration = Field(6 * HOUR, description="How long one source may take.")
+    services_file: LocalPath | None = Field(
+        None, description="The other file; services.yml beside this one when left out."
+    )
+    repositories: Annotated[dict[Name, RepositoryPolicy], BeforeValidator(_one_repository)] = Field(
+        min_length=1, description="Where the backups go, by name."
+    )
+    retention: Retention = Field(description="Which restore points to keep: rules per tier, and a guard.")
+    jobs: dict[Name, Job] = Field(default_factory=dict, description="Scheduled actions, by name.")
+    health: Health = Field(Health.model_construct(), description="When a service counts as unwell.")
+    notify: Notify = Field(default_factory=Notify.model_construct, description="Whom to tell what.")
+    staging: Staging = Field(Staging.model_construct(), description="Where small dumps wait for restic.")
+    logs: Logs = Field(Logs.model_construct(), description="The log files.")
+    restic: ResticPolicy = Field(ResticPolicy.model_construct(), description="How restic is run.")
+    tidy: Tidy = Field(Tidy.model_construct(), description="How often retention runs when no job says so.")
+    check: Check = Field(
+        Check.model_construct(), description="How often the repository is checked when no job says so."
+    )

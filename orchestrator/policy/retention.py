@@ -1,0 +1,89 @@
+"""Which restore points to keep: restic's keep-rules per tier, and the guard against a mistake in them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+
+from orchestrator.policy.base import Name, PolicyModel, Whole
+from orchestrator.policy.fault import fault, shown
+from orchestrator.policy.units import Percent, Within
+
+UNLIMITED = -1
+DEFAULT_TIER = "default"
+GUARD = "guard"
+
+
+def _count(value: Any) -> int:
+    if value == "unlimited" and isinstance(value, str):
+        return UNLIMITED
+    if type(value) is int and (value >= 1 or value == UNLIMITED):
+        return value
+    raise fault(
+        f"not a number of restore points: {shown(value)}", "write 1 or more, or unlimited; leave the key out for none"
+    )
+
+
+_COUNT_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}]}
+Count = Annotated[int, BeforeValidator(_count), WithJsonSchema(_COUNT_SCHEMA)]
+
+
+class KeepRules(PolicyModel):
+    """restic's keep-rules: counts (-1 is unlimited) and `within` durations (restic's own grammar); at least one."""
+
+    last: Count | None = Field(None, description="Keep the newest N.")
+    hourly: Count | None = Field(None, description="Keep the newest of each of the last N hours that have one.")
+    daily: Count | None = Field(None, description="Keep the newest of each of the last N days that have one.")
+    weekly: Count | None = Field(None, description="Keep the newest of each of the last N weeks that have one.")
+    monthly: Count | None = Field(None, description="Keep the newest of each of the last N months that have one.")
+    yearly: Count | None = Field(None, description="Keep the newest of each of the last N years that have one.")
+    within: Within | None = Field(None, description="Keep all that are younger than this, counted from the newest.")
+    within_hourly: Within | None = Field(None, description="Keep hourly ones that are younger than this.")
+    within_daily: Within | None = Field(None, description="Keep daily ones that are younger than this.")
+    within_weekly: Within | None = Field(None, description="Keep weekly ones that are younger than this.")
+    within_monthly: Within | None = Field(None, description="Keep monthly ones that are younger than this.")
+    within_yearly: Within | None = Field(None, description="Keep yearly ones that are younger than this.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _at_least_one(cls, value: Any) -> Any:
+        if isinstance(value, dict) and all(rule is None for rule in value.values()):
+            raise fault("a tier without any rule would forget everything", "add a rule such as last: 7 or daily: 30")
+        return value
+
+
+class Guard(PolicyModel):
+    """Brakes of retention. max_forget: fraction, 0 to 1 · keep_proven: newest proven points per source to keep."""
+
+    max_forget: Percent = Field(
+        0.30, description="Retention refuses to forget more than this share at once because of a changed rule."
+    )
+    keep_proven: Whole = Field(
+        1, ge=1, le=100, description="How many of the newest proven restore points are never forgotten."
+    )
+
+
+class RetentionPolicy(PolicyModel):
+    """tiers: the keep-rules by tier, `default` among them · guard: the brakes. In YAML tiers stand beside `guard`."""
+
+    tiers: dict[Name, KeepRules]
+    guard: Guard = Guard.model_construct()
+
+    @field_validator("tiers")
+    @classmethod
+    def _has_default(cls, tiers: dict[str, KeepRules], _info: ValidationInfo) -> dict[str, KeepRules]:
+        if DEFAULT_TIER not in tiers:
+            raise fault("the tier `default` is missing", "add default: {last: 7, daily: 30, monthly: 12}")
+        return tiers
+
+
+def gather_tiers(value: Any) -> Any:
+    """Turn YAML's free keys into `tiers`."""
+    if not isinstance(value, dict):
+        return value
+    tiers = {key: rules for key, rules in value.items() if key != GUARD}
+    return {"tiers": tiers} | ({GUARD: value[GUARD]} if GUARD in value else {})
+
+
+Retention = Annotated[RetentionPolicy, BeforeValidator(gather_tiers)]

@@ -1,0 +1,75 @@
+"""The models of services.yml: what to back up. Options of engines are theirs: `loading` checks them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from orchestrator.policy.base import Flag, Name, PolicyModel, check_name
+from orchestrator.policy.fault import fault
+from orchestrator.policy.paths import LocalPath
+from orchestrator.policy.units import Duration
+
+VOLUME_PREFIX = "volume."
+FILES_ENGINE = "files"
+# What a service says about its paths, handed to the engine `files` as its options.
+PATH_KEYS = ("paths", "exclude", "exclude_if_present", "exclude_larger_than", "exclude_caches", "one_file_system")
+COMMON_KEYS = ("engine", "tier", "timeout", "enabled")
+
+
+def _database_name(value: Any) -> Any:
+    check_name(value)
+    if value.startswith(VOLUME_PREFIX):
+        raise fault(f"names that begin with {VOLUME_PREFIX!r} are kept for volumes", "choose another name")
+    return value
+
+
+class Database(PolicyModel):
+    """A database as every engine has it; all other keys are the engine's own. timeout: seconds."""
+
+    model_config = ConfigDict(extra="allow")
+
+    engine: str = Field(min_length=1, description="Which kind of database.")
+    tier: Name | None = Field(None, description="Retention tier; the service's when left out.")
+    timeout: Duration | None = Field(None, description="How long it may take; the service's when left out.")
+    enabled: Flag = Field(True, description="false leaves it out of backups.")
+
+
+DatabaseName = Annotated[str, BeforeValidator(_database_name), WithJsonSchema({"type": "string"})]
+
+
+class Service(PolicyModel):
+    """One service: its databases and its paths. timeout: seconds · the exclude keys go with `paths`."""
+
+    enabled: Flag = Field(True, description="false leaves the whole service out of backups.")
+    tier: Name = Field("default", description="Retention tier of what does not say its own.")
+    timeout: Duration | None = Field(None, description="How long one source may take; the policy's when left out.")
+    databases: dict[DatabaseName, Database] = Field(default_factory=dict, description="Databases, by a name of yours.")
+    paths: list[LocalPath] = Field(default_factory=list, description="Files and folders.")
+    exclude: list[str] = Field(default_factory=list, description="What to leave out: restic's exclude patterns.")
+    exclude_if_present: list[str] = Field(
+        default_factory=list, description="Leave out folders that hold a file of this name."
+    )
+    exclude_larger_than: str | None = Field(None, description="Leave out files that are larger than this.")
+    exclude_caches: Flag = Field(False, description="Leave out folders marked by a CACHEDIR.TAG file.")
+    one_file_system: Flag = Field(False, description="Do not cross into other mounted file systems.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_something(cls, value: Any) -> Any:
+        # With an unknown key (`database`, `path`) its own message says it better.
+        if not isinstance(value, dict) or set(value) - set(cls.model_fields):
+            return value
+        if not value.get("databases") and not value.get("paths"):
+            raise fault("the service holds nothing", "add databases or paths")
+        useless = [key for key in PATH_KEYS if key in value and not value.get("paths")]
+        if useless:
+            raise fault(f"{useless[0]} does nothing without paths", f"add paths, or remove {useless[0]}")
+        return value
+
+
+class Services(PolicyModel):
+    """services.yml."""
+
+    services: dict[Name, Service] = Field(min_length=1, description="What to back up, by service.")
