@@ -5,28 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets as random
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__, engines
-from orchestrator.adapters import machine
+from orchestrator.adapters import machine, private
 from orchestrator.adapters.catalog import SqliteCatalog
 from orchestrator.adapters.executor import HostExecutor
-from orchestrator.adapters.intake import PumpIntakes, stage
-from orchestrator.adapters.interrupts import INTERRUPTS
+from orchestrator.adapters.intake import HostIntakes
+from orchestrator.adapters.interrupts import PROCESS
 from orchestrator.adapters.lock import RunLock
 from orchestrator.adapters.logs import EventLog
-from orchestrator.adapters.process import start_child
+from orchestrator.adapters.notify import AppriseNotifier
 from orchestrator.adapters.restic import ResticRepository, Settings, settle_locks
 from orchestrator.adapters.secrets import SecretStore
 from orchestrator.adapters.spawn import forbid_core_dumps
+from orchestrator.adapters.stage import FileStage
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo, reconcile
 from orchestrator.model.engine import Engine, Source
-from orchestrator.model.execution import Progress, Undo
+from orchestrator.model.execution import Intake, Progress, Undo
 from orchestrator.policy import Config, load
 from orchestrator.runs.toolbox import Surroundings, Toolbox
 
@@ -51,14 +53,17 @@ class App:
     config: Config
     state: StateFolder
     progress: Progress
+    command: str = ""
+    _sockets: dict[int, HostIntakes] = field(default_factory=dict)
+    _sockets_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, policy_path: str, progress: Progress) -> App:
+    def open(cls, policy_path: str, progress: Progress, command: str = "") -> App:
         """Load the policy and wire; signals end children from here on. Raises PolicyInvalid, RightsMissing."""
         state = StateFolder(policy_path)
         forbid_core_dumps()
-        INTERRUPTS.install()
-        return cls(load_config(policy_path), state, progress)
+        PROCESS.install()
+        return cls(load_config(policy_path), state, progress, command)
 
     def clock(self) -> datetime:
         """Return the time, UTC."""
@@ -87,9 +92,9 @@ class App:
             repositories=repositories,
             catalog=self.catalog,
             notifier=self._notifier(),
-            intakes=PumpIntakes(self.state),
-            stage=stage,
-            lock=RunLock(self.state).acquire,
+            open_intake=self._open_intake,
+            stage=FileStage(),
+            lock=RunLock(self.state, self.command).acquire,
             open_undo=lambda run: RunUndo(self.state, run),
             here=self._surroundings(repositories),
             clock=self.clock,
@@ -132,7 +137,7 @@ class App:
             ionice=policy.restic.ionice,
             retry_lock=policy.restic.retry_lock,
         )
-        return ResticRepository(settings, start_child)
+        return ResticRepository(settings, lambda undo: private.secrets_dir(self.state, undo))
 
     def _notifier(self) -> AppriseNotifier:
         channels = self.config.policy.notify.channels
@@ -156,7 +161,20 @@ class App:
         )
 
     def _staging(self, service: str, undo: Undo) -> str:
-        return machine.staging_folder(self.state, self.config.policy.staging.dir, service, undo)
+        return private.staging_dir(self.state, undo, service)
+
+    def _open_intake(self, undo: Undo) -> Intake:
+        """Open an intake in the run's socket directory, which is made with the run's first one."""
+        with self._sockets_lock:
+            if id(undo) not in self._sockets:
+                self._sockets[id(undo)] = HostIntakes(private.socket_dir(self.state, undo))
+            intakes = self._sockets[id(undo)]
+        return intakes.open()
+
+    def key_files(self) -> list[str]:
+        """Return the password files that the repositories name."""
+        passwords = (repository.password for repository in self.config.policy.repositories.values())
+        return [os.path.join(self.config.directory, ref.file) for ref in passwords if ref.file]
 
     def close(self) -> None:
         """Close what was opened."""

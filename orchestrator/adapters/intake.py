@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestrator.adapters import pump
@@ -46,7 +46,7 @@ class HostIntake:
     """
 
     def __init__(self, argv: tuple[str, ...], path: str, interrupts: Interrupts) -> None:
-        self.argv = argv
+        self.argv: Sequence[str] = argv
         self._path = path
         self._interrupts = interrupts
         self._aborted = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -1,4 +1,4 @@
-"""What must be known of this machine, and the staging directory."""
+"""What must be known of this machine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import secrets
 import shutil
 
 from orchestrator.adapters.state import StateFolder
-from orchestrator.model.errors import RightsMissing
-from orchestrator.model.execution import RemovePath, Undo
 
 _MACHINE_ID = "/etc/machine-id"
 
@@ -57,25 +55,3 @@ def available_memory() -> int:
                 return int(line.split()[1]) * 1024
     return 0
 
-
-def staging_folder(state: StateFolder, configured: str, service: str, undo: Undo) -> str:
-    """Make an empty 0700 staging directory for a service, always at the same path, registered for removal first.
-
-    The same path every time keeps restic's snapshots comparable. What a killed run left there was removed when that
-    run was reconciled; anything else found there is refused.
-    """
-    base = state.runtime if configured == "auto" else configured
-    folder = os.path.join(base, "staging", service)
-    _private(os.path.dirname(folder))
-    undo.register(RemovePath(folder))
-    if os.path.lexists(folder):
-        shutil.rmtree(folder)
-    os.mkdir(folder, 0o700)
-    return folder
-
-
-def _private(folder: str) -> None:
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    found = os.stat(folder)
-    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise RightsMissing(f"{folder} is not private to us", "remove it, or set staging.dir in policy.yml")

@@ -19,7 +19,7 @@ from orchestrator.adapters.interrupts import poll
 from orchestrator.adapters.journal import Journal, Owner
 from orchestrator.adapters.spawn import spawn
 from orchestrator.adapters.state import StateFolder
-from orchestrator.model.errors import DataDamaged, ResguardoError
+from orchestrator.model.errors import DataDamaged, Precondition, ResguardoError
 from orchestrator.model.execution import Action, KillProcess
 from orchestrator.model.failpoints import reach
 
@@ -102,12 +102,25 @@ class RunUndo:
         if self._link is None:
             self._held, self._journal = journal.create(self._state.holds, self.run, self._state.removable())
             reach("journal.created")
-            self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                fds = {sentinel.SOCKET: theirs.fileno(), sentinel.JOURNAL: self._held}
-                argv = (self._python, "-I", "-S", sentinel.__file__)
-                self._sentinel = spawn(argv, {"LC_ALL": "C.UTF-8"}, fds)
+            self._link = self._start_sentinel()
         return self._link
+
+    def _start_sentinel(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            fds = {sentinel.SOCKET: theirs.fileno(), sentinel.JOURNAL: self._held}
+            argv = (self._python, "-I", "-S", sentinel.__file__)
+            try:
+                self._sentinel = spawn(argv, {"LC_ALL": "C.UTF-8"}, fds)
+            except OSError as error:
+                ours.close()
+                os.unlink(self._journal)
+                os.close(self._held)
+                raise Precondition(
+                    f"the sentinel cannot be started: {self._python}: {error.strerror}",
+                    hint="see the limits of processes and memory",
+                ) from error
+        return ours
 
     def _ask(self, link: socket.socket, request: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
@@ -162,7 +175,10 @@ class DeadRun:
 
 
 def reconcile(state: StateFolder) -> list[DeadRun]:
-    """Undo what dead runs left, by the sentinel's own code; journals of living runs are not touched."""
+    """Undo what dead runs left, by the sentinel's own code; journals of living runs are not touched.
+
+    Call it with the run lock held: staging directories have the same path in every run.
+    """
     journal.remove_unfinished(state.holds)
     names = sorted(name for name in os.listdir(state.holds) if name.endswith(journal.SUFFIX))
     found = (_reconcile_one(state, os.path.join(state.holds, name)) for name in names)

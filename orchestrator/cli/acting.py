@@ -42,7 +42,7 @@ def act(ctx: CliContext, app: App, command: str, work: Callable[[Toolbox], RunRe
 
         ctx.emit(command, run_document(record))
     else:
-        from orchestrator.report.text import run_text  # noqa: PLC0415
+        from orchestrator.report.run_text import run_text  # noqa: PLC0415
 
         show(ctx, run_text(record), record.exit_code)
     return record.exit_code

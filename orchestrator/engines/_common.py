@@ -1,15 +1,17 @@
-"""What several engines share: comparing counts, and knowing who uses a file."""
+"""What several engines share: comparing counts, exchanging paths, and knowing who uses a file."""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated
-
-from pydantic import AfterValidator, ValidationInfo
 
 from orchestrator.model.execution import Finding
+
+_AT_FDCWD = -100  # <fcntl.h>
+_RENAME_EXCHANGE = 2  # <linux/fs.h>
 
 
 def compare(found: Mapping[str, int], expected: Mapping[str, int], where: str) -> tuple[Finding, ...]:
@@ -34,6 +36,22 @@ def sync_folder(folder: str) -> None:
         os.close(fd)
 
 
+def exchange(one: str, other: str) -> bool:
+    """Exchange two paths of one filesystem in one step (renameat2, RENAME_EXCHANGE); False where that is not known.
+
+    Raises OSError as rename(2) does.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        return False
+    if library.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(code, os.strerror(code), one, None, other)
+
+
 def users_of(files: set[tuple[int, int]]) -> list[str]:
     """Return the processes that have one of these files (device, inode) open, as `name (PID)`.
 
@@ -53,11 +71,3 @@ def _same(link: str, files: set[tuple[int, int]]) -> bool:
         status = os.stat(link)
         return (status.st_dev, status.st_ino) in files
     return False
-
-
-def _absolute(path: str, info: ValidationInfo) -> str:
-    folder = (info.context or {}).get("directory", "")
-    return os.path.normpath(os.path.join(folder, path))
-
-
-LocalPath = Annotated[str, AfterValidator(_absolute)]

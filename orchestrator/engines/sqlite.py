@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from shutil import rmtree
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from orchestrator.engines._common import LocalPath, compare, sync_folder, users_of
+from orchestrator.engines._common import compare, sync_folder, users_of
 from orchestrator.model.engine import Data, Dump, DumpEnd, Facts, Item, Kept, PathSet, Restored, Source
 from orchestrator.model.errors import (
     Bug,
@@ -33,6 +33,9 @@ from orchestrator.model.errors import (
     RightsMissing,
 )
 from orchestrator.model.execution import Executor, Exit, Finding, Proc, Trailer, Undo
+from orchestrator.policy.base import PolicyModel
+from orchestrator.policy.paths import LocalPath
+from orchestrator.policy.units import Duration
 
 HELPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_sqlite_helper.py")
 MAGIC = b"SQLite format 3\0"
@@ -41,17 +44,15 @@ PIPE_BYTES = 1 << 20
 _KINDS: Mapping[str, type[ResguardoError]] = {"missing": Precondition, "rights": RightsMissing, "full": DiskFull}
 
 
-class Options(BaseModel):
+class Options(PolicyModel):
     """path: of the database file · busy: seconds to wait for a writer's lock · check: how the image is checked.
 
     `full` wants integrity_check and foreign_key_check clean. `quick` wants quick_check clean (for databases whose
     indexes need functions or collations of their application) and reports broken references without failing.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     path: LocalPath
-    busy: float = Field(default=30.0, gt=0, le=3600)
+    busy: Annotated[Duration, Field(gt=0, le=3600)] = 30.0
     check: Literal["full", "quick"] = "full"
 
 
@@ -152,7 +153,8 @@ class SqliteEngine:
         size = _look(path).st_size
         head = at.run(["head", "-c", "100", "--", path], undo=undo, deadline=min(source.timeout, 60.0))
         if not head.exit.ok:
-            raise RightsMissing(f"{path!r}: cannot be read ({head.exit.stderr_tail.strip()})", "run as its owner or root")
+            said = head.exit.stderr_tail.strip()
+            raise RightsMissing(f"{path!r}: cannot be read ({said})", "run as its owner or as root")
         if len(head.stdout) < 100 or not head.stdout.startswith(MAGIC):
             raise Precondition(f"{path!r}: is not an SQLite database, or is encrypted", "give the path of a database")
         page, changes, pages, valid_for = struct.unpack(">H6xII60xI", head.stdout[16:96])
@@ -266,7 +268,8 @@ def _assert_free(path: str, error: type[ResguardoError]) -> None:
 def _told(target: str, end: Exit) -> tuple[str, str]:
     if end.timed_out:
         return f"{target!r}: writing it took too long", "raise `timeout`"
-    return f"{target!r}: {end.stderr_tail.strip() or f'writer ended with exit code {end.code}'}", "restore another point"
+    said = end.stderr_tail.strip() or f"its writer ended with exit code {end.code}"
+    return f"{target!r}: {said}", "restore another point"
 
 
 def _assert_swappable(old: str, new: str) -> None:

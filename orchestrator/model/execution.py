@@ -157,7 +157,9 @@ class StreamReport:
 class Intake(Protocol):
     """Our end of one pump: restic executes `argv`; nothing is stored unless `commit()` was said."""
 
-    argv: Sequence[str]
+    @property
+    def argv(self) -> Sequence[str]:
+        """What restic executes as its command."""
 
     def feed(
         self,

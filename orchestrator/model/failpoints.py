@@ -18,7 +18,6 @@ FAILPOINTS: Final[dict[str, str]] = {
     # the life of a run
     "lock.taken": "the run lock is held, nothing was written",
     "run.begun": "the catalog knows that the run began",
-    "run.recorded": "the catalog knows how the run ended; the lock is still held",
     "probe.done": "every source was looked at",
     # storing
     "commit.started": "the commit's restic was started, its pump waits",
@@ -39,7 +38,6 @@ FAILPOINTS: Final[dict[str, str]] = {
     "retention.listed": "the repository was listed, nothing was forgotten",
     "retention.commits_forgotten": "the commits of old restore points are gone, their data is not",
     "retention.forgotten": "all that retention removes is gone; the catalog does not know",
-    "prune.started": "the space of what was forgotten is about to be freed",
     "check.started": "the repository is about to be checked",
     "notify.queued": "a notification is in the outbox and was not sent",
     # restoring

@@ -137,6 +137,10 @@ class Repository(Protocol):
     name: str
     host: str
 
+    @property
+    def processes(self) -> int:
+        """How many restic processes were started on it (version checks apart)."""
+
     def describe(self) -> str:
         """Return the URL without secrets."""
 

@@ -126,6 +126,8 @@ def _nothing_missing(
     missing = sorted(expected - have)
     if not missing and chosen:
         return
+    if not chosen and not sources:
+        missing = []  # not one tier answers: no single source is to blame
     what = f"source {missing[0]}" if missing else "anything"
     holding = [point for point in sound if not missing or missing[0] in _names(point)]
     when = f" at or before {at:%Y-%m-%d %H:%M:%S %Z}" if at else ""

@@ -50,11 +50,10 @@ class Simulation:
     most_at: datetime
 
 
-def simulate(
+def simulate(  # noqa: PLR0917 - what, by which rules and when, from when for how long and where
     existing: Sequence[datetime],
     rules: Rules,
     calendar: Calendar,
-    *,
     now: datetime,
     span: Span,
     zone: tzinfo | str,

@@ -15,7 +15,7 @@ from orchestrator.policy.paths import LocalPath, directory_of, resolve_path
 from orchestrator.policy.repository_url import RepositoryUrl
 from orchestrator.policy.retention import KeepRules, Retention
 from orchestrator.policy.secret_ref import EnvName, SecretRef
-from orchestrator.policy.units import DataShare, Duration, Percent, Rate, Size, Wait
+from orchestrator.policy.units import DataShare, Duration, Rate, Size, Wait
 
 HOUR, DAY, MIB, GIB = 3600.0, 86400.0, 1 << 20, 1 << 30
 SEVERITIES = ("success", "partial", "failed", "warning", "recovered")
@@ -74,11 +74,9 @@ class RepositoryPolicy(PolicyModel):
         description="Where the repository's password is: {file: …}, {env: …} or {command: […]}."
     )
     env: dict[EnvName, EnvValue] = Field(
-        default_factory=dict, description="Credentials of the storage, given to restic alone; secrets as references."
+        default={}, description="Credentials of the storage, given to restic alone; secrets as references."
     )
-    options: dict[str, OptionValue] = Field(
-        default_factory=dict, description="restic's extended options (-o key=value)."
-    )
+    options: dict[str, OptionValue] = Field(default={}, description="restic's extended options (-o key=value).")
     retention: dict[Name, KeepRules] | None = Field(
         None, description="Keep-rules of this repository, instead of the general ones, by tier."
     )
@@ -118,7 +116,7 @@ class Job(PolicyModel):
 
     at: Cron = Field(description="When: five cron fields (minute hour day month weekday), or @daily and the like.")
     do: Annotated[JobKind, BeforeValidator(_job_kind)] = Field(description="What: backup, prune or verify.")
-    services: list[Name] = Field(default_factory=list, description="Only these services; all when left out.")
+    services: list[Name] = Field(default=[], description="Only these services; all when left out.")
 
 
 class Health(PolicyModel):
@@ -137,8 +135,9 @@ class Channel(PolicyModel):
 
 def _event(value: Any) -> str:
     if not isinstance(value, str) or not (value in SEVERITIES or _EVENT.fullmatch(value)):
-        hint = did_you_mean(str(value), SEVERITIES, kind="known")
-        raise fault(f"not an event: {shown(value)}", f"{hint}; or an event's name such as run.failed or source.*")
+        hint = did_you_mean(str(value), SEVERITIES, kind="severities") or ""
+        more = " or an event's name, such as run.failed or source.*"
+        raise fault(f"not an event: {shown(value)}", hint if hint.startswith("did") else f"{hint};{more}")
     return value
 
 
@@ -159,8 +158,8 @@ class Rule(PolicyModel):
 class Notify(PolicyModel):
     """Whom to tell what."""
 
-    channels: dict[Name, Channel] = Field(default_factory=dict, description="Channels by name.")
-    rules: list[Rule] = Field(default_factory=list, description="Which events go to which channels.")
+    channels: dict[Name, Channel] = Field(default={}, description="Channels by name.")
+    rules: list[Rule] = Field(default=[], description="Which events go to which channels.")
 
 
 def _staging_dir(value: Any, info: ValidationInfo) -> str:
@@ -219,12 +218,6 @@ class Check(PolicyModel):
     data: DataShare | None = Field("5%", description="How much of the data each check reads back; null for none.")
 
 
-def _one_repository(value: Any) -> Any:
-    if isinstance(value, dict) and len(value) > later.MOST_REPOSITORIES:
-        raise fault(f"more than one repository is {later.WORDS}", "keep the first one for now")
-    return value
-
-
 class Policy(PolicyModel):
     """policy.yml. timeout: seconds that one source may take · parallel: how many are stored side by side."""
 
@@ -240,13 +233,11 @@ class Policy(PolicyModel):
     services_file: LocalPath | None = Field(
         None, description="The other file; services.yml beside this one when left out."
     )
-    repositories: Annotated[dict[Name, RepositoryPolicy], BeforeValidator(_one_repository)] = Field(
-        min_length=1, description="Where the backups go, by name."
-    )
+    repositories: dict[Name, RepositoryPolicy] = Field(min_length=1, description="Where the backups go, by name.")
     retention: Retention = Field(description="Which restore points to keep: rules per tier, and a guard.")
-    jobs: dict[Name, Job] = Field(default_factory=dict, description="Scheduled actions, by name.")
+    jobs: dict[Name, Job] = Field(default={}, description="Scheduled actions, by name.")
     health: Health = Field(Health.model_construct(), description="When a service counts as unwell.")
-    notify: Notify = Field(default_factory=Notify.model_construct, description="Whom to tell what.")
+    notify: Notify = Field(default=Notify.model_construct(), description="Whom to tell what.")
     staging: Staging = Field(Staging.model_construct(), description="Where small dumps wait for restic.")
     logs: Logs = Field(Logs.model_construct(), description="The log files.")
     restic: ResticPolicy = Field(ResticPolicy.model_construct(), description="How restic is run.")

@@ -13,6 +13,8 @@ from orchestrator.policy.units import Percent, Within
 UNLIMITED = -1
 DEFAULT_TIER = "default"
 GUARD = "guard"
+NO_DEFAULT = "the tier `default` is missing"
+NO_DEFAULT_HINT = "add default: {last: 7, daily: 30, monthly: 12}"
 
 
 def _count(value: Any) -> int:
@@ -74,7 +76,7 @@ class RetentionPolicy(PolicyModel):
     @classmethod
     def _has_default(cls, tiers: dict[str, KeepRules], _info: ValidationInfo) -> dict[str, KeepRules]:
         if DEFAULT_TIER not in tiers:
-            raise fault("the tier `default` is missing", "add default: {last: 7, daily: 30, monthly: 12}")
+            raise fault(NO_DEFAULT, NO_DEFAULT_HINT)
         return tiers
 
 

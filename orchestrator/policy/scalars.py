@@ -1,4 +1,4 @@
-"""What a YAML scalar means: `${VAR}` filled in first, then the few plain types of YAML 1.2's core that a policy needs."""
+"""What a YAML scalar means: `${VAR}` filled in first, then the few plain types of YAML 1.2 that a policy needs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _REFERENCE = re.compile(
 _CONSTANTS: dict[str, Scalar] = {
     "": None,
     "~": None,
-    **{spelling: None for spelling in ("null", "Null", "NULL")},
-    **{spelling: True for spelling in ("true", "True", "TRUE")},
-    **{spelling: False for spelling in ("false", "False", "FALSE")},
+    **dict.fromkeys(("null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 # Stricter than the core schema: 010 (octal or ten?), 0x1f, 1e5 and .5 stay text. 18 digits fit 64 bits.
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")

@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from orchestrator.policy.base import PolicyModel
 from orchestrator.policy.fault import fault
@@ -56,6 +56,8 @@ class SecretRef(PolicyModel):
 
     file: absolute path · env: name of a variable · command: argument vector that prints the secret (no shell).
     """
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     file: LocalPath | None = Field(None, description="File that holds the secret; only its owner may read it (0600).")
     env: EnvName | None = Field(None, description="Environment variable that holds the secret.")

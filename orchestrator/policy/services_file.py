@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from orchestrator.model.names import NAME_PATTERN
 from orchestrator.policy.base import Flag, Name, PolicyModel, check_name
 from orchestrator.policy.fault import fault
 from orchestrator.policy.paths import LocalPath
@@ -33,40 +34,27 @@ class Database(PolicyModel):
     engine: str = Field(min_length=1, description="Which kind of database.")
     tier: Name | None = Field(None, description="Retention tier; the service's when left out.")
     timeout: Duration | None = Field(None, description="How long it may take; the service's when left out.")
-    enabled: Flag = Field(True, description="false leaves it out of backups.")
+    enabled: Flag = Field(default=True, description="false leaves it out of backups.")
 
 
-DatabaseName = Annotated[str, BeforeValidator(_database_name), WithJsonSchema({"type": "string"})]
+DatabaseName = Annotated[
+    str, BeforeValidator(_database_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"})
+]
 
 
 class Service(PolicyModel):
     """One service: its databases and its paths. timeout: seconds · the exclude keys go with `paths`."""
 
-    enabled: Flag = Field(True, description="false leaves the whole service out of backups.")
+    enabled: Flag = Field(default=True, description="false leaves the whole service out of backups.")
     tier: Name = Field("default", description="Retention tier of what does not say its own.")
     timeout: Duration | None = Field(None, description="How long one source may take; the policy's when left out.")
-    databases: dict[DatabaseName, Database] = Field(default_factory=dict, description="Databases, by a name of yours.")
-    paths: list[LocalPath] = Field(default_factory=list, description="Files and folders.")
-    exclude: list[str] = Field(default_factory=list, description="What to leave out: restic's exclude patterns.")
-    exclude_if_present: list[str] = Field(
-        default_factory=list, description="Leave out folders that hold a file of this name."
-    )
+    databases: dict[DatabaseName, Database] = Field(default={}, description="Databases, by a name of yours.")
+    paths: list[LocalPath] = Field(default=[], description="Files and folders.")
+    exclude: list[str] = Field(default=[], description="What to leave out: restic's exclude patterns.")
+    exclude_if_present: list[str] = Field(default=[], description="Leave out folders that hold a file of this name.")
     exclude_larger_than: str | None = Field(None, description="Leave out files that are larger than this.")
-    exclude_caches: Flag = Field(False, description="Leave out folders marked by a CACHEDIR.TAG file.")
-    one_file_system: Flag = Field(False, description="Do not cross into other mounted file systems.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _holds_something(cls, value: Any) -> Any:
-        # With an unknown key (`database`, `path`) its own message says it better.
-        if not isinstance(value, dict) or set(value) - set(cls.model_fields):
-            return value
-        if not value.get("databases") and not value.get("paths"):
-            raise fault("the service holds nothing", "add databases or paths")
-        useless = [key for key in PATH_KEYS if key in value and not value.get("paths")]
-        if useless:
-            raise fault(f"{useless[0]} does nothing without paths", f"add paths, or remove {useless[0]}")
-        return value
+    exclude_caches: Flag = Field(default=False, description="Leave out folders marked by a CACHEDIR.TAG file.")
+    one_file_system: Flag = Field(default=False, description="Do not cross into other mounted file systems.")
 
 
 class Services(PolicyModel):

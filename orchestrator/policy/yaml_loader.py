@@ -66,7 +66,9 @@ def load_text(text: str, shown: str, environ: Mapping[str, str] | None = None) -
     try:
         builder.read()
     except yaml.YAMLError as error:
-        document.problems.append(syntax_problem(shown, text, error))
+        wrong = syntax_problem(shown, text, error)
+        # What was misread on the same line is the same mistake: `{url: ${X}}` without quotes.
+        document.problems = [problem for problem in document.problems if problem.line != wrong.line] + [wrong]
         document.data = None
     except PolicyInvalid as error:
         document.problems.extend(error.problems)
@@ -128,19 +130,24 @@ class _Builder:
             )
 
     def _scalar(self, event: Any, path: Path) -> Any:
-        if event.style is not None and event.end_mark.line > event.start_mark.line:
+        text = self._text(event, path)
+        # libyaml says "" for a plain scalar, the parser in Python says None.
+        return plain(text) if text is not None and not event.style else text
+
+    def _text(self, event: Any, path: Path) -> str | None:
+        if event.style and event.end_mark.line > event.start_mark.line:
             self._quoted_lines.update(range(event.start_mark.line + 1, event.end_mark.line + 1))
         try:
             text = interpolate(event.value, self._environ)
         except BadReference as error:
             self._complain(event, path, str(error), error.hint)
             return None
-        if text is not event.value and "${" in event.value:
+        if "${" in event.value:
             self._document.interpolated.add(path)
         if unstorable(text):
             self._complain(event, path, "holds a NUL or bytes that are not UTF-8", "remove them")
             return None
-        return plain(text) if event.style is None else text
+        return text
 
     def _sequence(self, _start: Any, path: Path) -> list[Any]:
         entries: list[Any] = []
@@ -172,8 +179,7 @@ class _Builder:
         if not isinstance(event, yaml.ScalarEvent):
             raise self._stop(event, "a key must be plain text", "is a quote missing around {…} or […]?", path)
         self._refuse_decoration(event, path)
-        value = self._scalar(event, path)
-        return event.value if value is None or not isinstance(value, str) else value
+        return self._text(event, path) or str(event.value)
 
     def _skip(self, event: Any) -> None:
         depth = 0

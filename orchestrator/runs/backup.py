@@ -116,6 +116,7 @@ def _run(box: Toolbox, request: BackupRequest, run: str, started: datetime, undo
         ended=box.clock(),
         result="success" if code == EXIT_DONE else "partial" if code == EXIT_PARTIAL else "failed",
         exit_code=code,
+        restic_processes=repository.processes,
         services=tuple(services),
         repositories=(record,),
         forgotten=kept.forgotten,

@@ -43,9 +43,9 @@ def _repository(box: Toolbox, repository: Repository, undo: Undo) -> list[Examin
 def _sources(box: Toolbox, undo: Undo) -> list[Examined]:
     found: list[Examined] = []
     for probed in probe_all(box, box.sources, undo):
-        if probed.trouble or probed.facts is None:
-            trouble = probed.trouble
-            found.append((probed.source.id, Finding("error", trouble.message if trouble else "", trouble and trouble.hint)))
+        if probed.trouble:
+            found.append((probed.source.id, Finding("error", probed.trouble.message, probed.trouble.hint)))
+        if probed.facts is None:
             continue
         facts = probed.facts
         size = sum(item.bytes or 0 for item in facts.items)

@@ -18,5 +18,7 @@ def initialize(box: Toolbox) -> list[tuple[Repository, str]]:
                 continue
             repository.init(undo)
             box.catalog.mark_seen(repository.name, box.clock())
+            for what in ("forget.last", "prune.last", "check.since"):
+                box.catalog.put(f"{what}.{repository.name}", box.clock().isoformat())
             done.append((repository, "created"))
     return done

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
 
-from orchestrator.model.engine import PathSet
+from orchestrator.model.engine import DumpEnd, PathSet
 from orchestrator.model.errors import DumpFailed, Interrupted, ResguardoError
-from orchestrator.model.execution import DumpEnd, Finding, StreamReport, Trailer, Undo
+from orchestrator.model.execution import Finding, Outgrown, StreamReport, Trailer, Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import encode_item, point_id
 from orchestrator.model.record import ItemRecord, ServiceRecord, SourceRecord
 from orchestrator.model.repository import BackupEnd, Repository, SnapshotTags
 from orchestrator.planning.backup import PlannedItem, PlannedPoint, PlannedSource, Trouble, shrunk
 from orchestrator.runs.recording import manifest_of
-from orchestrator.runs.store import Commit, store_paths, store_staged, store_stream, vouched
-from orchestrator.runs.toolbox import Outgrown, Toolbox
+from orchestrator.runs.store import STALL, Commit, store_paths, store_staged, store_stream, vouched
+from orchestrator.runs.toolbox import Toolbox
 
 Key = tuple[str, str]  # source name, item name
 
@@ -249,10 +249,10 @@ class PointMaker:
                     dump.trailer,
                     cap=self.staging_cap,
                     deadline=source.source.timeout,
+                    stall=STALL,
                     on_bytes=lambda done: self.box.progress.update(name, done),
                 )
             except Outgrown:
-                os.unlink(path)
                 outgrown.append((source, item))
                 return
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.model.errors import Busy, ResguardoError
 from orchestrator.model.failpoints import reach
 from orchestrator.model.manifest import Manifest, ManifestItem, ManifestSource
 from orchestrator.model.names import new_run_id
@@ -57,7 +58,7 @@ def manifest_of(box: Toolbox, record: ServiceRecord, run: str) -> Manifest:
         sources=sources,
         policy_sha256=config.sha256,
         files=dict(config.texts),
-        tools=dict(box.tools),
+        tools={**box.tools, "restic": next(iter(box.repositories.values())).version()},
     )
 
 
@@ -78,3 +79,11 @@ def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
     notify.announce(box, done)
     reach("notify.queued")
     return done
+
+
+def refused(box: Toolbox, command: str, error: ResguardoError) -> None:
+    """Record a command that ended before it became a run (the lock is busy, there is no such service), and tell of it."""
+    name = "run.busy" if isinstance(error, Busy) else "run.refused"
+    event = Event(box.clock(), name, "failed", f"{command}: {error.message}", hint=error.hint)
+    box.event(event)
+    notify.announce_events(box, [event])

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
+from typing import Literal
 
 from orchestrator.model.engine import Item, Source
 from orchestrator.model.errors import (
@@ -25,7 +26,7 @@ from orchestrator.model.errors import (
 from orchestrator.model.execution import Finding, Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.point import Point, PointItem, PointSource, State
-from orchestrator.model.record import Event, RestoredItem, RunRecord
+from orchestrator.model.record import Event, RestoredItem, Result, RunRecord
 from orchestrator.model.repository import Repository
 from orchestrator.planning.restore import Living, RestorePlan, RestoreStep, Where, plan_restore
 from orchestrator.planning.select import Choice, choose
@@ -148,7 +149,7 @@ def _bring_back(box: Toolbox, request: RestoreRequest, step: RestoreStep, undo: 
     return findings, kept.name or ""
 
 
-def _role(item: PointItem) -> str:
+def _role(item: PointItem) -> Literal["data", "globals"]:
     return "globals" if item.role == "globals" else "data"
 
 
@@ -258,5 +259,7 @@ def _record(
     )
 
 
-def _result(code: int) -> str:
-    return {EXIT_DONE: "success", EXIT_PARTIAL: "partial"}.get(code, "failed")
+def _result(code: int) -> Result:
+    if code == EXIT_DONE:
+        return "success"
+    return "partial" if code == EXIT_PARTIAL else "failed"

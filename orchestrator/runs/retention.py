@@ -14,7 +14,7 @@ from orchestrator.model.names import point_id
 from orchestrator.model.point import Point
 from orchestrator.model.record import Event, Forgotten, RunRecord
 from orchestrator.model.repository import Repository
-from orchestrator.planning import due as due_rules
+from orchestrator.planning.due import due as due_by_rule
 from orchestrator.planning.guard import brakes
 from orchestrator.planning.listing import Listing, Place
 from orchestrator.planning.retention import decide
@@ -44,13 +44,13 @@ def nothing(reason: str) -> Kept:
 def due(box: Toolbox, repository: Repository) -> str:
     """Say why forgetting is due, or ""; a job that prunes replaces the rule."""
     last = _time(box.catalog.get(f"forget.last.{repository.name}"))
-    return due_rules.due(last, box.config.policy.tidy.forget, box.clock(), by_job=_has_job(box))
+    return due_by_rule(last, box.config.policy.tidy.forget, box.clock(), by_job=_has_job(box))
 
 
 def prune_due(box: Toolbox, repository: Repository) -> str:
     """Say why freeing space is due, or ""."""
     last = _time(box.catalog.get(f"prune.last.{repository.name}"))
-    return due_rules.due(last, box.config.policy.tidy.prune, box.clock(), by_job=_has_job(box))
+    return due_by_rule(last, box.config.policy.tidy.prune, box.clock(), by_job=_has_job(box))
 
 
 def _has_job(box: Toolbox) -> bool:

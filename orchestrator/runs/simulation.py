@@ -26,6 +26,6 @@ def simulate_all(box: Toolbox, span: str) -> list[tuple[str, str, Simulation]]:
         times = [point.time for point in points if (point.service, point.tier) == (service, tier) and point.whole]
         rules = policy.retention.tiers.get(tier) or policy.retention.tiers["default"]
         found.append(
-            (service, tier, simulate(times, rules, calendar, box.clock(), length, policy.timezone))
+            (service, tier, simulate(times, rules, calendar, now=box.clock(), span=length, zone=policy.timezone))
         )
     return found

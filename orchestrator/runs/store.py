@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from orchestrator.model.engine import PathSet
+from orchestrator.model.engine import DumpEnd, PathSet
 from orchestrator.model.errors import DataDamaged, DumpFailed, ParentGone, ResguardoError
-from orchestrator.model.execution import DumpEnd, Intake, StreamReport, Trailer, Undo
+from orchestrator.model.execution import Intake, StreamReport, Trailer, Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.manifest import Manifest, encode
 from orchestrator.model.names import MANIFEST_FILE
@@ -44,7 +44,7 @@ class Streaming:
         cls, box: Toolbox, repository: Repository, filename: str, tags: SnapshotTags, undo: Undo, deadline: float
     ) -> Streaming:
         """Start restic with a pump as its command."""
-        intake = box.intakes.open()
+        intake = box.open_intake(undo)
         try:
             backup = repository.backup_stream(filename, intake.argv, tags, undo, deadline=deadline)
         except BaseException:
@@ -66,7 +66,7 @@ class Streaming:
     def feed(self, fd: int, trailer: Trailer, deadline: float) -> None:
         """Hand the bytes' descriptor to the pump. Raises restic's own error when it died first."""
         try:
-            self.intake.feed(fd, trailer, deadline=deadline)
+            self.intake.feed(fd, trailer, deadline=deadline, ended=self.backup.poll)
         except ResguardoError:
             self.raise_restic()
             raise

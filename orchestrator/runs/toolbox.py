@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from orchestrator.model.engine import Engine, Source
-from orchestrator.model.execution import Executor, Intakes, KillProcess, Progress, StreamReport, Trailer, Undo
+from orchestrator.model.execution import Executor, Intake, KillProcess, Progress, Stage, Undo
 from orchestrator.model.names import new_run_id
 from orchestrator.model.ports import Catalog, Notifier
 from orchestrator.model.record import Event
@@ -25,25 +25,20 @@ class ClosableUndo(Undo, Protocol):
         """End: whatever is left is undone, then the journal goes."""
 
 
-class Stager(Protocol):
-    """Copies a dump into a private file with the pump's own checks."""
-
-    def __call__(
-        self, fd: int, path: str, trailer: Trailer, *, cap: int, deadline: float, on_bytes: Callable[[int], None]
-    ) -> StreamReport:
-        """Copy fd to a new 0600 file; raises Outgrown over `cap` bytes, DeadlineExceeded after `deadline` seconds."""
-
-
-class Outgrown(Exception):
-    """A dump is larger than its staging allows: dump it again as a stream."""
-
-
 class DeadRun(Protocol):
-    """A run that was killed: its undo list has been carried out. `restic` are its restic processes that never ended well."""
+    """A run that was killed: its undo list has been carried out."""
 
-    run: str
-    restic: Sequence[KillProcess]
-    problems: Sequence[str]
+    @property
+    def run(self) -> str:
+        """Its ID."""
+
+    @property
+    def restic(self) -> Sequence[KillProcess]:
+        """Its restic processes that were not seen to end."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be undone."""
 
     def forget(self) -> None:
         """Delete its journal; call when its locks were dealt with."""
@@ -79,8 +74,8 @@ class Toolbox:
     repositories: Mapping[str, Repository]
     catalog: Catalog
     notifier: Notifier
-    intakes: Intakes
-    stage: Stager
+    open_intake: Callable[[Undo], Intake]
+    stage: Stage
     lock: LockHolder
     open_undo: Callable[[str], ClosableUndo]
     here: Surroundings

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from time import monotonic
 
 from orchestrator.model.errors import (
@@ -22,7 +23,8 @@ from orchestrator.model.point import Point, PointItem, State
 from orchestrator.model.ports import CheckRecord
 from orchestrator.model.record import Event, RunRecord
 from orchestrator.model.repository import Repository
-from orchestrator.planning import due as due_rules
+from orchestrator.planning.due import due as due_by_rule
+from orchestrator.planning.due import next_part
 from orchestrator.runs.recording import finish_run, new_run
 from orchestrator.runs.toolbox import Toolbox
 
@@ -48,8 +50,10 @@ def nothing() -> Checked:
 def due(box: Toolbox, repository: Repository) -> str:
     """Say why a check of the repository is due, or ""; a job that verifies replaces the rule."""
     last = box.catalog.last_check(repository.name)
+    begun = box.catalog.get(f"check.since.{repository.name}")
+    since = last.time if last else datetime.fromisoformat(begun) if begun else None
     by_job = any(job.do == "verify" for job in box.config.policy.jobs.values())
-    return due_rules.due(last.time if last else None, box.config.policy.check.every, box.clock(), by_job=by_job)
+    return due_by_rule(since, box.config.policy.check.every, box.clock(), by_job=by_job)
 
 
 def when_due(box: Toolbox, repository: Repository, reason: str, undo: Undo) -> Checked:
@@ -67,17 +71,18 @@ def when_due(box: Toolbox, repository: Repository, reason: str, undo: Undo) -> C
         return Checked("verify.failed", error.message, error.exit_code, (event,))
 
 
-def check(box: Toolbox, repository: Repository, data: str, undo: Undo) -> Checked:
+def check(box: Toolbox, repository: Repository, data: str | None, undo: Undo) -> Checked:
     """Check structure and a share of the data: "" for none, "5%" for the next of twenty parts, "all", or "n/t"."""
     reach("check.started")
-    part, key = data, f"check.part.{repository.name}"
-    if data.endswith("%"):
-        part = due_rules.next_part(data, box.catalog.get(key))
+    part, key = data or "", f"check.part.{repository.name}"
+    rotating = part.endswith("%")
+    if rotating:
+        part = next_part(part, box.catalog.get(key))
     began = monotonic()
     end = repository.check(undo, data=part or None)
     record = CheckRecord(box.clock(), repository.name, "", part, end.errors, round(monotonic() - began, 3))
     box.catalog.add_check(record)
-    if data.endswith("%"):
+    if rotating:
         box.catalog.put(key, part)
     if not end.errors:
         return Checked(f"sound ({part or 'structure'})", checks=(record,))
@@ -87,7 +92,7 @@ def check(box: Toolbox, repository: Repository, data: str, undo: Undo) -> Checke
     return Checked("damaged", message, EXIT_FAILED, (event,), (record,))
 
 
-def verify(box: Toolbox, *, data: str, point: str | None, wait: float) -> RunRecord:
+def verify(box: Toolbox, *, data: str | None, point: str | None, wait: float) -> RunRecord:
     """Verify every repository, or one restore point; recorded as a run of its own."""
     with box.lock(wait):
         run, started = new_run(box, "verify")
@@ -113,7 +118,7 @@ def verify(box: Toolbox, *, data: str, point: str | None, wait: float) -> RunRec
         return finish_run(box, record)
 
 
-def _outcomes(box: Toolbox, data: str, point: str | None, undo: Undo) -> list[Checked]:
+def _outcomes(box: Toolbox, data: str | None, point: str | None, undo: Undo) -> list[Checked]:
     if point is None:
         return [check(box, repository, data, undo) for repository in box.repositories.values()]
     found = [candidate for candidate in box.catalog.points() if candidate.id == point]

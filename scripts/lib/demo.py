@@ -179,22 +179,24 @@ def tree_differences(left: str, right: str) -> Iterator[str]:
             yield f"{right}/{path}: differs"
 
 
-def find_restored(copy: str) -> tuple[str, str]:
-    """Return the one SQLite database and the one documents folder below a restore's folder.
+def find_restored(folder: str, copy: str) -> tuple[str, str]:
+    """Return the one SQLite database and the one copy of FOLDER/documents below a restore's folder.
 
     Raises LookupError when there is not exactly one of each: then nothing can be said.
     """
+    wanted = os.path.join(os.path.basename(os.path.abspath(folder)), DOCUMENTS)
     databases, documents = [], []
     for base, folders, files in os.walk(copy):
-        if DOCUMENTS in folders:
-            documents.append(os.path.join(base, DOCUMENTS))
-            folders.remove(DOCUMENTS)
+        if os.path.join(base, "").endswith(f"/{wanted}/"):
+            documents.append(base)
+            folders.clear()
+            continue
         for path in (os.path.join(base, name) for name in files):
             with open(path, "rb") as file:
                 if file.read(16) == b"SQLite format 3\0":
                     databases.append(path)
     if len(databases) != 1 or len(documents) != 1:
-        message = f"{copy}: expected one database and one {DOCUMENTS} folder, found {databases} and {documents}"
+        message = f"{copy}: expected one database and one {wanted}, found {databases} and {documents}"
         raise LookupError(message)
     return databases[0], documents[0]
 
@@ -202,7 +204,7 @@ def find_restored(copy: str) -> tuple[str, str]:
 def compare(folder: str, copy: str) -> int:
     """Compare, say the result, return the exit code."""
     try:
-        database, documents = find_restored(copy)
+        database, documents = find_restored(folder, copy)
     except LookupError as error:
         print(error, file=sys.stderr)
         return 1

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import ClassVar
 
 import pytest
 
-from orchestrator.engines.sqlite import COMPANIONS, HELPER, Options, SqliteEngine
+from orchestrator.engines._sqlite_helper import work
+from orchestrator.engines.sqlite import COMPANIONS, Options, SqliteEngine, _look
 from orchestrator.model.engine import Item, Source
-from orchestrator.model.errors import Precondition, ResguardoError, RestoreFailed, RightsMissing
+from orchestrator.model.errors import Precondition, ResguardoError, RestoreFailed
 from orchestrator.model.execution import Executor
 from orchestrator.model.secret import Secret
-from tests.engines.conformance import PipeData, StreamConformance, Taken, assert_told, errors
+from tests.engines.conformance import PipeData, StreamConformance, assert_told, errors
+from tests.engines.nobody import as_nobody
 from tests.engines.recording import RecordingUndo
 
 ENGINE = SqliteEngine()
@@ -41,19 +44,26 @@ PRAGMA user_version = 42;
 """
 
 
-def fill(path: Path | str, *, wal: bool = True, page_size: int = 4096, encoding: str = "UTF-8", large: bool = False) -> None:
+def fill(
+    path: Path | str, *, wal: bool = True, page_size: int = 4096, encoding: str = "UTF-8", large: bool = False
+) -> None:
     """Make a database with one of everything."""
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA page_size = {page_size}")
         db.execute(f"PRAGMA encoding = '{encoding}'")
         db.execute(f"PRAGMA journal_mode = {'wal' if wal else 'delete'}")
         db.executescript(SCHEMA)
-        rows = [(n, f"nämé {n}\n'\"", bytes([0, n % 256, 255, 0]), n / 7, [None, n, str(n), b"\0x", 1.5][n % 5]) for n in range(300)]
+        rows = [
+            (n, f"nämé {n}\n'\"", bytes([0, n % 256, 255, 0]), n / 7, [None, n, str(n), b"\0x", 1.5][n % 5])
+            for n in range(300)
+        ]
         db.executemany("INSERT INTO customer VALUES (?, ?, ?, ?, ?)", rows)
         weird = '"we""ird \'table\'\n;"'
         db.executemany(f"INSERT INTO {weird} (customer, price) VALUES (?, ?)", [(n, n * 10) for n in range(300)])
         db.executemany("INSERT INTO tag VALUES (?, ?)", [(f"tag {n}", n) for n in range(50)])
-        db.executemany("INSERT INTO strict_one VALUES (?, ?, ?, ?)", [(n, "t\0x", b"\0", [n, str(n)][n % 2]) for n in range(9)])
+        db.executemany(
+            "INSERT INTO strict_one VALUES (?, ?, ?, ?)", [(n, "t\0x", b"\0", [n, str(n)][n % 2]) for n in range(9)]
+        )
         db.executemany("INSERT INTO page VALUES (?, ?)", [(f"page {n}", f"running words {n}") for n in range(40)])
         if large:
             db.execute("CREATE TABLE bulk (id INTEGER PRIMARY KEY, data BLOB)")
@@ -74,12 +84,19 @@ def content(path: str) -> object:
         quoted = {name: '"' + name.replace('"', '""') + '"' for name in tables}
         rows = {
             name: sorted(
-                [tuple((type(value).__name__, value) for value in row) for row in db.execute(f"SELECT * FROM {quoted[name]}")],
+                [
+                    tuple((type(value).__name__, value) for value in row)
+                    for row in db.execute(f"SELECT * FROM {quoted[name]}")
+                ],
                 key=repr,
             )
             for name in tables
         }
-        found = db.execute("SELECT title FROM page WHERE page MATCH 'run' ORDER BY title").fetchall() if "page" in tables else []
+        found = (
+            db.execute("SELECT title FROM page WHERE page MATCH 'run' ORDER BY title").fetchall()
+            if "page" in tables
+            else []
+        )
         return schema, pragmas, rows, found
 
 
@@ -92,7 +109,7 @@ def no_secret(_: object) -> Secret:
 
 
 def source_of(path: Path | str, **options: object) -> Source:
-    validated = Options.model_validate({"path": str(path), "busy": 0.5, **options}, context={"directory": "/"})
+    validated = Options.model_validate({"path": str(path), "busy": "0.5s", **options}, context={"directory": "/"})
     return Source("shop", "main", "sqlite", "default", 60.0, validated, no_secret)
 
 
@@ -185,7 +202,9 @@ class TestSqlite(StreamConformance):
     def assert_invariant(self, item: Item, name: str) -> None:
         with closing(sqlite3.connect(name)) as db:
             assert db.execute("SELECT sum(balance), count(*) FROM account").fetchone() == (500_000, 500)
-            moved, noted = db.execute("SELECT (SELECT count(*) FROM counter WHERE seen = -1), (SELECT n FROM tag WHERE name = 'moves')").fetchone()
+            moved, noted = db.execute(
+                "SELECT (SELECT count(*) FROM counter WHERE seen = -1), (SELECT n FROM tag WHERE name = 'moves')"
+            ).fetchone()
             assert moved == noted
 
     # --- SQLite's own ----------------------------------------------------------------------------------------------
@@ -204,7 +223,9 @@ class TestSqlite(StreamConformance):
         assert self.state(item.source) != before  # only the restored file is new
         os.rename(name, tmp_path.parent / f"{tmp_path.name}-elsewhere.db")
         assert self.state(item.source) == before
-        assert self.fingerprint(item, str(tmp_path.parent / f"{tmp_path.name}-elsewhere.db")) == self.fingerprint(item, None)
+        assert self.fingerprint(item, str(tmp_path.parent / f"{tmp_path.name}-elsewhere.db")) == self.fingerprint(
+            item, None
+        )
         assert taken.data[18:20] == path.read_bytes()[18:20]
 
     def test_image_alone_is_the_database(self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
@@ -269,7 +290,9 @@ class TestSqlite(StreamConformance):
         path = tmp_path / "own.db"
         with closing(sqlite3.connect(path)) as db:
             db.create_collation("own", lambda a, b: (a > b) - (a < b))
-            db.executescript("CREATE TABLE t (a TEXT COLLATE own); CREATE INDEX i ON t (a); INSERT INTO t VALUES ('x'), ('y');")
+            db.executescript(
+                "CREATE TABLE t (a TEXT COLLATE own); CREATE INDEX i ON t (a); INSERT INTO t VALUES ('x'), ('y');"
+            )
         told = self.take(self.item_of(source_of(path)), at, undo).end
         assert "own" in told.error
         assert "check: quick" in str(told.findings[0].hint)
@@ -294,28 +317,20 @@ class TestSqlite(StreamConformance):
         assert "missing from index" in said["missing index entry"]
 
     @pytest.mark.root
-    def test_wal_database_in_a_directory_that_may_not_be_written(self, tmp_path: Path) -> None:
-        folder = Path("/var/tmp") / f"resguardo-test-{os.getpid()}"
-        folder.mkdir(mode=0o755)
-        try:
-            fill(folder / "shop.db")
-            (folder / "out").mkdir(mode=0o777)
-            os.chmod(folder / "out", 0o777)
-            argv = [sys._base_executable, "-I", "-S", HELPER, "dump", str(folder / "shop.db"), str(folder / "out"), "1", "full"]
-            setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-            ran = subprocess.run([*setpriv, *argv], capture_output=True, check=False)
-            if b"Permission denied" in ran.stderr and not (folder / "out" / "report.json").exists():
-                pytest.skip("the interpreter itself cannot be read by another user here")
-            assert (ran.returncode, ran.stdout) == (1, b"")
-            report = (folder / "out" / "report.json").read_text()
-            assert "in WAL mode, to write in" in report
-            assert '"kind": "rights"' in report
-        finally:
-            subprocess.run(["rm", "-rf", str(folder)], check=True)
-
-    @pytest.mark.root
-    def test_unreadable_file(self, tmp_path: Path) -> None:
-        assert RightsMissing.exit_code == 4
+    def test_rights_that_do_not_suffice(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="resguardo-") as name:
+            folder, path, out = Path(name), f"{name}/shop.db", f"{name}/out"
+            fill(path)
+            os.mkdir(out)
+            for every in (name, out):
+                os.chmod(every, 0o755)
+            wal = as_nobody(lambda: work("dump", [path, out, "1", "full"]))
+            assert "to write in its directory" in wal
+            assert "'kind': 'rights'" in wal
+            os.chmod(path, 0o600)
+            assert "'kind': 'rights'" in as_nobody(lambda: work("dump", [path, out, "1", "full"]))
+            os.chmod(folder, 0o700)
+            assert as_nobody(lambda: _look(path)).startswith("RightsMissing")
 
     def test_swap_is_refused_while_in_use(self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
         _, name = self.restored(item, at, undo, tmp_path)
@@ -332,7 +347,9 @@ class TestSqlite(StreamConformance):
         finally:
             user.communicate()
 
-    def test_swap_keeps_what_was_only_in_the_wal(self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+    def test_swap_keeps_what_was_only_in_the_wal(
+        self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
         _, name = self.restored(item, at, undo, tmp_path)
         path = item.source.options.path
         crashed = "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(\"INSERT INTO tag VALUES ('late', 1)\"); db.commit(); os._exit(0)"
@@ -377,7 +394,9 @@ class TestSqlite(StreamConformance):
         status = os.stat(path)
         assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (1234, 4321, 0o640)
 
-    def test_relative_names_lie_beside_the_source(self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+    def test_relative_names_lie_beside_the_source(
+        self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
         name = self.bring(item, self.take(item, at, undo), "beside.db", at, undo).name
         assert name == str(tmp_path / "beside.db")
         assert ENGINE.swap(item, "beside.db", "old.db", at, undo).name == str(tmp_path / "old.db")

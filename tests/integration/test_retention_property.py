@@ -89,7 +89,7 @@ def by_us(times: list[datetime], wanted: Rules, zone: str) -> dict[datetime, lis
     return {kept.point.time: [words(reason) for reason in kept.reasons] for kept in decision.keep}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(times=histories(), wanted=rules(), zone=st.sampled_from(ZONES))
 @example(times=[datetime(2024, 3, 31, 12, tzinfo=UTC) - timedelta(days=n) for n in range(40)], wanted=Rules(within="1m"), zone="UTC")
 @example(times=[datetime(2024, 2, 29, 12, tzinfo=UTC) - timedelta(days=n * 30) for n in range(30)], wanted=Rules(within_monthly="1y"), zone="UTC")

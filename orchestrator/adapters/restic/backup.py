@@ -138,8 +138,10 @@ class StreamBackup:
 
 def _command_failed(ended: Outcome) -> bool:
     """Whether the command that restic ran is what failed; restic names it in its last words."""
+    if ended.ours:  # our signals reach the command as well
+        return False
     words = lines.exit_message(ended.stderr)
-    return ended.code == 1 and not ended.stopped and ("command failed" in words or "failed to start" in words)
+    return ended.code == 1 and ("command failed" in words or "failed to start" in words)
 
 
 def missing_of(paths: Sequence[str], stderr: str) -> tuple[tuple[str, str], ...]:

@@ -68,6 +68,11 @@ class Outcome:
         """restic's exit code."""
         return self.exit.code
 
+    @property
+    def ours(self) -> bool:
+        """Whether it was we who ended it: asked to, at its deadline, or because its server does not answer."""
+        return self.stopped or self.exit.timed_out or bool(self.unreachable)
+
     def meaning(self) -> str:
         """Return restic's last meaningful words, on one line."""
         message = lines.exit_message(self.stderr)

@@ -31,8 +31,8 @@ LIST, CHANGE, WORK = 300.0, 1800.0, 12 * 3600.0  # deadlines in seconds: list or
 class ResticRepository:
     """One configured repository.
 
-    private_dir: makes a 0700 directory that `undo` knows (`private.secrets_dir`); each call removes its own at its end ·
-    launcher: starts a child that `undo` knows.
+    private_dir: makes a 0700 directory that `undo` knows (`private.secrets_dir`); each call removes its own at its end
+    · launcher: starts a child that `undo` knows.
     """
 
     def __init__(self, settings: Settings, private_dir: MakeDir, launcher: Launcher = launch) -> None:

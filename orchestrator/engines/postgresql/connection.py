@@ -88,7 +88,8 @@ def target_of(source: Source, purpose: Purpose = "dump") -> Target:
     port = str(options.port or params.get("port") or 5432)
     tls = {"sslrootcert": options.tls.ca, "sslcert": options.tls.cert, "sslkey": options.tls.key}
     params |= {key: value for key, value in tls.items() if value}
-    params["sslmode"] = params.get("sslmode", "prefer") if options.service and not tls_set(options) else options.tls.sslmode
+    said = bool(options.tls.model_fields_set)
+    params["sslmode"] = options.tls.sslmode if said else params.get("sslmode", options.tls.sslmode)
     params["port"] = port
     params["host"] = options.socket or options.host or params.get("host") or _local(port)
     params["user"] = user or params.get("user") or getpass.getuser()
@@ -96,11 +97,6 @@ def target_of(source: Source, purpose: Purpose = "dump") -> Target:
         _add_passfile(params)
     params.pop("dbname", None)
     return Target(params, password)
-
-
-def tls_set(options: Options) -> bool:
-    """Whether anything is said about TLS."""
-    return bool(options.tls.model_fields_set)
 
 
 def _given(text: str | None) -> Secret | None:
@@ -159,7 +155,7 @@ class Session:
         import psycopg  # noqa: PLC0415 - drivers are imported when used
 
         late = threading.Event()
-        timer = threading.Timer(limit, lambda: (late.set(), self.sever()))
+        timer = threading.Timer(limit, self._too_late, (late,))
         timer.daemon = True
         timer.start()
         try:
@@ -180,11 +176,17 @@ class Session:
         """Return the first column of the first row."""
         return self.execute(query, params, limit=limit)[0][0]
 
+    def _too_late(self, late: threading.Event) -> None:
+        late.set()
+        self.sever()
+
     def sever(self) -> None:
         """End the connection from another thread; whoever waits on it gets an error at once."""
-        with contextlib.suppress(OSError, ResguardoError, _driver_error()):
-            with socket.socket(fileno=os.dup(self._connection.fileno())) as ours:
-                ours.shutdown(socket.SHUT_RDWR)
+        with (
+            contextlib.suppress(OSError, _driver_error()),
+            socket.socket(fileno=os.dup(self._connection.fileno())) as ours,
+        ):
+            ours.shutdown(socket.SHUT_RDWR)
 
     def cancel(self) -> None:
         """Ask the server to give up the current query; a server that does not answer is not waited for."""
@@ -198,7 +200,9 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -220,10 +224,14 @@ def connect(target: Target, database: str) -> Session:
     """Connect. Raises ServerUnreachable, RightsMissing, Precondition (no such database)."""
     import psycopg  # noqa: PLC0415 - drivers are imported when used
 
-    password = {"password": target.password.reveal()} if target.password else {}
+    password = target.password.reveal() if target.password else None
     try:
         connection = psycopg.connect(
-            target.conninfo(database), autocommit=True, prepare_threshold=None, client_encoding="utf8", **password
+            target.conninfo(database),
+            autocommit=True,
+            prepare_threshold=None,
+            client_encoding="utf8",
+            password=password,
         )
     except psycopg.Error as error:
         raise refused(error, target, database) from error

@@ -57,7 +57,7 @@ class Holder:
             self._error = error
 
     def finish(self) -> tuple[dict[str, int], ResguardoError | None]:
-        """Wait for the counts, and see that the session outlived the dump; with a dead one nothing can be vouched for."""
+        """Wait for the counts, and see that the session outlived the dump; with a dead one nothing is vouched for."""
         self._thread.join(max(1.0, self._until - monotonic()))
         if self._thread.is_alive():
             self.end()
@@ -128,12 +128,20 @@ def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
         argv = [tools.path("pg_dump"), f"--snapshot={holder.snapshot}", *_arguments(options, tools, item)]
         plain = options.format == "plain"
         head = holder.properties.header() if plain else b""
-        fd, proc = _start(stack, [*argv, "--dbname", target.conninfo(item.name)], head, target, item, at, undo)
+        fd, proc = _start(stack, [*argv, "--dbname", target.conninfo(item.name)], head, _Place(target, item, at, undo))
         holder.start()
         # A custom dump has no mark at its end: pg_dump's exit code alone tells that it is whole.
-        trailer = Trailer(properties.MAGIC, FOOTER, min_bytes=len(head) + 1) if plain else Trailer(b"PGDMP", min_bytes=64)
+        trailer = (
+            Trailer(properties.MAGIC, FOOTER, min_bytes=len(head) + 1) if plain else Trailer(b"PGDMP", min_bytes=64)
+        )
         yield PostgresDump(
-            fd, trailer, f"database {item.name!r}", proc, holder, _said_of_header(holder, item), exact=options.counts == "exact"
+            fd,
+            trailer,
+            f"database {item.name!r}",
+            proc,
+            holder,
+            _said_of_header(holder, item),
+            exact=options.counts == "exact",
         )
 
 
@@ -152,7 +160,7 @@ def _arguments(options: Options, tools: Tools, item: Item) -> list[str]:
 
 
 def restrict_key(tools: Tools, item: Item) -> list[str]:
-    r"""Return a `\restrict` key that stays the same, so that equal dumps deduplicate, and that a hostile server cannot guess.
+    r"""Return a `\restrict` key that stays the same, for deduplication, and that a server cannot guess.
 
     The key keeps what a server puts into a dump from leaving psql's restricted mode (CVE-2025-8714). It is made from
     the machine's secret ID; where there is none pg_dump takes a random one.
@@ -168,16 +176,25 @@ def restrict_key(tools: Tools, item: Item) -> list[str]:
     return [f"--restrict-key={hmac.new(machine, text, hashlib.sha256).hexdigest()}"]
 
 
-def _start(
-    stack: ExitStack, argv: Sequence[str], head: bytes, target: Target, item: Item, at: Executor, undo: Undo
-) -> tuple[int, Proc]:
-    env, secrets = target.environment()
+@dataclass(frozen=True)
+class _Place:
+    """Where and for which item a program is started."""
+
+    target: Target
+    item: Item
+    at: Executor
+    undo: Undo
+
+
+def _start(stack: ExitStack, argv: Sequence[str], head: bytes, place: _Place) -> tuple[int, Proc]:
+    env, secrets = place.target.environment()
+    deadline = place.item.source.timeout
     read, write = pipe()
     closing = stack.enter_context(ExitStack())
     closing.callback(os.close, read)
     try:
         os.write(write, head)  # fits into any pipe: nobody reads yet
-        proc = at.start(argv, undo=undo, env=env, secrets=secrets, stdout=write, deadline=item.source.timeout)
+        proc = place.at.start(argv, undo=place.undo, env=env, secrets=secrets, stdout=write, deadline=deadline)
     finally:
         os.close(write)
     closing.callback(proc.stop)
@@ -193,7 +210,7 @@ def _dump_globals(stack: ExitStack, target: Target, item: Item, at: Executor, un
         known = roles.counts(session)
     argv = [tools.path("pg_dumpall"), "--globals-only", "--no-password", *restrict_key(tools, item)]
     argv += [] if passwords else ["--no-role-passwords"]
-    fd, proc = _start(stack, [*argv, "--dbname", target.conninfo(database)], b"", target, item, at, undo)
+    fd, proc = _start(stack, [*argv, "--dbname", target.conninfo(database)], b"", _Place(target, item, at, undo))
     text = "the passwords of roles are not in the backup: the role may not read pg_authid"
     findings = () if passwords else (Finding("warning", text, "back up as a superuser, or note them elsewhere"),)
     return PostgresDump(fd, Trailer(GLOBALS_MAGIC, GLOBALS_FOOTER), "globals", proc, None, findings, known)
@@ -203,7 +220,9 @@ def failure(end: Exit, what: str) -> str:
     """Say how a dump failed."""
     lines = [line for line in end.stderr_tail.splitlines() if "error:" in line or "ERROR:" in line]
     reason = one_line(lines[0] if lines else end.stderr_tail[-500:])
-    how = "took too long" if end.timed_out else f"ended with signal {end.signal}" if end.signal else f"exit code {end.code}"
+    how = f"signal {end.signal}" if end.signal else f"exit code {end.code}"
+    if end.timed_out:
+        how = "took too long"
     return f"{what}: the dump failed ({how}){': ' if reason else ''}{reason}"
 
 

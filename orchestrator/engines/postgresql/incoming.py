@@ -43,6 +43,11 @@ class Consumer:
         if refused:
             proc.stop(0.0)
 
+    @property
+    def refused(self) -> bool:
+        """Whether it was told to stop."""
+        return self._refused
+
     def wait(self) -> Exit:
         """Wait for its start and its end."""
         self._there.wait()
@@ -138,7 +143,9 @@ class Incoming:
     def __enter__(self) -> Incoming:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._pour is None:
             self._close()
         else:

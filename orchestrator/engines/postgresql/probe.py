@@ -25,12 +25,14 @@ WITH rel AS MATERIALIZED (
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'S')
     AND c.relpersistence <> 't'
-    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+    AND NOT EXISTS (
+      SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
 SELECT
   (SELECT array_agg(format('%I.%I', nspname, relname) ORDER BY 1) FROM rel
    WHERE NOT has_schema_privilege(ns, 'USAGE')
    OR NOT CASE relkind WHEN 'S' THEN has_sequence_privilege(oid, 'SELECT') ELSE has_table_privilege(oid, 'SELECT') END),
-  (SELECT array_agg(format('%I.%I', nspname, relname) ORDER BY 1) FROM rel WHERE relrowsecurity AND row_security_active(oid)),
+  (SELECT array_agg(format('%I.%I', nspname, relname) ORDER BY 1) FROM rel
+   WHERE relrowsecurity AND row_security_active(oid)),
   (SELECT count(*) FROM pg_largeobject_metadata m WHERE NOT pg_has_role(m.lomowner, 'USAGE') AND NOT EXISTS (
      SELECT FROM aclexplode(m.lomacl) a
      WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))),
@@ -68,7 +70,12 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
             with connect(target, name) as session:
                 looks[name] = _look(session, target)
     findings = [finding for name in names for finding in judge(name, looks[name], target, version)]
-    return Facts(_items(source, looks, names), text.split()[0], f"pg_dump {tools.version}", (*findings, *_of_tools(tools, version)))
+    return Facts(
+        _items(source, looks, names),
+        text.partition(" ")[0],
+        f"pg_dump {tools.version}",
+        (*findings, *_of_tools(tools, version)),
+    )
 
 
 def _names(session: Session, options: Options) -> list[str]:
@@ -101,7 +108,8 @@ def judge(name: str, look: Look, target: Target, version: int) -> Iterator[Findi
         if version < 140000:
             grant = f"GRANT USAGE ON SCHEMA … and SELECT ON ALL TABLES and SEQUENCES IN SCHEMA … TO {role}"
         raise RightsMissing(
-            f"database {name!r}: the role may not read {len(look.unreadable)} tables or sequences, such as {look.unreadable[0]}",
+            f"database {name!r}: the role may not read {len(look.unreadable)} tables or sequences, "
+            f"such as {look.unreadable[0]}",
             grant,
         )
     if look.hidden:

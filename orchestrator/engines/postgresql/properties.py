@@ -20,7 +20,7 @@ from orchestrator.model.execution import Finding
 MAGIC = b"-- Resguardo: a PostgreSQL database, format 1\n"
 ADVICE = (
     b"-- By hand: make an empty database of the encoding, locale and owner below, from template0, then run\n"
-    b"-- psql -X -v ON_ERROR_STOP=1 --single-transaction -f THIS_FILE -d NEW_DATABASE; see to it that the file is whole:\n"
+    b"-- psql -X -v ON_ERROR_STOP=1 --single-transaction -f THIS_FILE -d NEW_DATABASE; see that the file is whole:\n"
     b"-- it ends with a line 'PostgreSQL database dump complete'.\n"
 )
 _KEY = b"-- database: "
@@ -28,8 +28,8 @@ CREATE_LIMIT = 600.0  # seconds: a checkpoint or a copy of template0 may be wait
 LIMIT = 60_000  # bytes of the header: it must fit into a pipe before anybody reads
 
 _QUERY = """
-SELECT to_jsonb(d) || jsonb_build_object('encoding', pg_encoding_to_char(d.encoding), 'owner', pg_get_userbyid(d.datdba),
-  'tablespace', t.spcname, 'comment', shobj_description(d.oid, 'pg_database'),
+SELECT to_jsonb(d) || jsonb_build_object('encoding', pg_encoding_to_char(d.encoding),
+  'owner', pg_get_userbyid(d.datdba), 'tablespace', t.spcname, 'comment', shobj_description(d.oid, 'pg_database'),
   'acl', (SELECT jsonb_agg(jsonb_build_array(CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END,
       a.privilege_type, a.is_grantable) ORDER BY a.grantee, a.privilege_type) FROM aclexplode(d.datacl) a),
   'settings', (SELECT jsonb_agg(jsonb_build_array(r.rolname, s.setconfig) ORDER BY r.rolname)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 
 from orchestrator.engines.postgresql import properties
 from orchestrator.engines.postgresql.connection import NAME_BYTES, Session, Target, connect, one_line, target_of
@@ -79,7 +80,9 @@ def _create(session: Session, to: str, head: bytes, *, custom: bool) -> tuple[Pr
 
 def _not_created(error: ResguardoError, to: str) -> ResguardoError:
     if isinstance(error, Precondition) and not isinstance(error, RestoreFailed):
-        return RestoreFailed(f"database {to!r} cannot be created: {error.message}", "the role needs CREATEDB: set restore_user")
+        return RestoreFailed(
+            f"database {to!r} cannot be created: {error.message}", "the role needs CREATEDB: set restore_user"
+        )
     hint = "install the locale on the server and restart it" if "locale" in error.message else error.hint
     return RestoreFailed(f"database {to!r} cannot be created: {error.message}", hint)
 
@@ -91,52 +94,62 @@ def _without_unknown(head: bytes, session: Session) -> bytes:
     return re.sub(rb"(?m)^SET transaction_timeout = 0;\n", b"", head, count=1)
 
 
+@dataclass(frozen=True)
 class _Loading:
     """One client program that loads a dump into the new database."""
 
-    def __init__(
-        self, item: Item, target: Target, to: str, tools: Tools, incoming: Incoming, at: Executor, undo: Undo
-    ) -> None:
-        self._item, self._target, self._to, self._tools = item, target, to, tools
-        self._incoming, self._at, self._undo = incoming, at, undo
+    item: Item
+    target: Target
+    to: str
+    tools: Tools
+    incoming: Incoming
+    at: Executor
+    undo: Undo
 
     def load(self, head: bytes, *, custom: bool) -> list[Finding]:
         """Load everything. Raises RestoreFailed, DataDamaged."""
-        env, secrets = self._target.environment()
-        stdin = self._incoming.pour(head)
+        env, secrets = self.target.environment()
+        stdin = self.incoming.pour(head)
         try:
-            proc = self._at.start(
+            proc = self.at.start(
                 self._argv(custom=custom),
-                undo=self._undo,
+                undo=self.undo,
                 env=env,
                 secrets=secrets,
                 stdin=stdin,
-                deadline=self._item.source.timeout,
+                deadline=self.item.source.timeout,
             )
         finally:
             os.close(stdin)
         try:
-            self._incoming.consumer.attach(proc)
+            self.incoming.consumer.attach(proc)
             end = proc.wait()
         finally:
             proc.stop()
         return self._judged(end)
 
     def _argv(self, *, custom: bool) -> list[str]:
-        to = self._target.conninfo(self._to)
+        to = self.target.conninfo(self.to)
         if custom:
             options = ["--exit-on-error", "--single-transaction", "--no-password", "--format=custom"]
-            return [self._tools.path("pg_restore"), *options, "--dbname", to]
-        options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--no-password", "--file=-"]
-        return [self._tools.path("psql"), *options, "--dbname", to]
+            return [self.tools.path("pg_restore"), *options, "--dbname", to]
+        options = [
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--single-transaction",
+            "--no-password",
+            "--file=-",
+        ]
+        return [self.tools.path("psql"), *options, "--dbname", to]
 
     def _judged(self, end: Exit) -> list[Finding]:
-        if end.ok and self._incoming.whole():
+        if end.ok and self.incoming.whole():
             lines = [one_line(line) for line in end.stderr_tail.splitlines() if "WARNING" in line or "warning" in line]
-            return [Finding("warning", f"loading {self._to!r}: {line}") for line in lines]
-        if self._incoming.error is not None:
-            raise self._incoming.error
-        raise _load_failed(end, self._to)
+            return [Finding("warning", f"loading {self.to!r}: {line}") for line in lines]
+        if self.incoming.consumer.refused:
+            self.incoming.check()
+        raise _load_failed(end, self.to)
 
 
 def _load_failed(end: Exit, to: str) -> RestoreFailed:

@@ -50,9 +50,12 @@ def choose(at: Executor, undo: Undo, server: int, folder: str | None = None) -> 
         if tools.major >= major:
             return tools
         newest = max(newest, tools.major)
-    found = f"pg_dump {newest} is older than the server" if newest else f"pg_dump is not in {folder or 'any usual place'}"
+    found = (
+        f"pg_dump {newest} is older than the server" if newest else f"pg_dump is not in {folder or 'any usual place'}"
+    )
     raise ToolMissing(
-        f"{found}, which is PostgreSQL {major}", f"install postgresql-client-{major} or newer, or set tools to its folder"
+        f"{found}, which is PostgreSQL {major}",
+        f"install postgresql-client-{major} or newer, or set tools to its folder",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,9 +13,21 @@ from orchestrator.adapters.restic import ResticRepository
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.engine import PathSet
 from orchestrator.model.errors import DumpFailed, ParentGone, Precondition, ResguardoError
+from tests.conftest import MakeRepository
 from tests.integration.restic.common import tags
 
-HOSTILE = (b"new\nline", b"-dash", b"it's \"quoted\"", b"#hash", b"st*r", b"[y]", b" lead", b"$HOME %d", b"bad\xff\xfe", b"\xc3\xa9")
+HOSTILE = (
+    b"new\nline",
+    b"-dash",
+    b'it\'s "quoted"',
+    b"#hash",
+    b"st*r",
+    b"[y]",
+    b" lead",
+    b"$HOME %d",
+    b"bad\xff\xfe",
+    b"\xc3\xa9",
+)
 TRAPS = ("*.json", "*.sql", "cache/", "/dev", "*")
 
 
@@ -40,7 +52,7 @@ def test_hostile_names_come_back_equal(repository: ResticRepository, undo: RunUn
     end = repository.backup_paths(PathSet((str(source),)), tags(), undo).wait()
     assert (end.files, end.partial, end.unreadable) == (len(HOSTILE), False, ())
     back = repository.restore(end.snapshot, str(tmp_path / "back"), undo, subfolder=str(source), verify=True)
-    assert (back.files, back.errors) == (len(HOSTILE) , ())
+    assert (back.files, back.errors) == (len(HOSTILE), ())
     assert _tree(tmp_path / "back") == _tree(source)
 
 
@@ -65,7 +77,11 @@ def test_markers_caches_and_large_files_stay_out(repository: ResticRepository, u
     (_folder(source / "tagged", (b"lost",)) / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
     (source / "large").write_bytes(b"x" * 2000)
     chosen = PathSet(
-        (str(source),), exclude_if_present=(".nobackup",), exclude_larger_than="1k", exclude_caches=True, one_file_system=True
+        (str(source),),
+        exclude_if_present=(".nobackup",),
+        exclude_larger_than="1k",
+        exclude_caches=True,
+        one_file_system=True,
     )
     end = repository.backup_paths(chosen, tags(), undo).wait()
     repository.restore(end.snapshot, str(tmp_path / "back"), undo, subfolder=str(source))
@@ -78,10 +94,11 @@ def test_markers_caches_and_large_files_stay_out(repository: ResticRepository, u
 
 def test_excludes_touch_only_their_own_call(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> None:
     staged = _folder(tmp_path / "cache", (b"shop.main.sql", b"manifest.json"))
-    with pytest.raises(ResguardoError):
-        end = repository.backup_paths(PathSet((str(staged),), excludes=TRAPS), tags(), undo).wait()
-        assert not end.files, "the patterns are meant to hit everything"
-        raise ResguardoError("empty")
+    try:
+        hit = repository.backup_paths(PathSet((str(staged),), excludes=TRAPS), tags(), undo).wait().files
+    except ResguardoError:  # restic may also refuse an empty snapshot
+        hit = 0
+    assert hit == 0, "the patterns are meant to hit everything"
     end = repository.backup_paths(PathSet((str(staged),)), tags("dumps"), undo).wait()
     assert end.files == 2
 
@@ -110,7 +127,9 @@ def test_all_paths_missing_is_a_precondition(repository: ResticRepository, undo:
 
 
 @pytest.mark.parametrize("paths", [(), ("",), ("a\0b",)])
-def test_paths_that_restic_cannot_take_are_refused(repository: ResticRepository, undo: RunUndo, paths: tuple[str, ...]) -> None:
+def test_paths_that_restic_cannot_take_are_refused(
+    repository: ResticRepository, undo: RunUndo, paths: tuple[str, ...]
+) -> None:
     with pytest.raises(Precondition):
         repository.backup_paths(PathSet(paths), tags(), undo)
     assert repository.processes == 0
@@ -127,9 +146,7 @@ def test_an_unreadable_file_is_partial_and_named(repository: ResticRepository, u
     assert [one.id for one in kept] == [end.snapshot], "exit 3 keeps the snapshot with its tags"
 
 
-def test_parent_is_used_and_a_vanished_one_is_told(
-    repository: ResticRepository, undo: RunUndo, tmp_path: Path
-) -> None:
+def test_parent_is_used_and_a_vanished_one_is_told(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> None:
     source = _folder(tmp_path / "source", (b"a", b"b"))
     paths = PathSet((str(source),))
     first = repository.backup_paths(paths, tags("warm"), undo).wait()
@@ -180,12 +197,12 @@ def test_a_bad_stream_leaves_no_snapshot_and_no_lock(
     assert repository.locks(undo) == []
 
 
-def test_stop_ends_a_stream_without_a_snapshot(
-    repository: ResticRepository, undo: RunUndo, tmp_path: Path
-) -> None:
+def test_stop_ends_a_stream_without_a_snapshot(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     os.mkfifo(ready)
-    running = repository.backup_stream("x.sql", ["/bin/sh", "-c", f"echo > '{ready}'; exec sleep 60"], tags("stream"), undo)
+    running = repository.backup_stream(
+        "x.sql", ["/bin/sh", "-c", f"echo > '{ready}'; exec sleep 60"], tags("stream"), undo
+    )
     ready.read_bytes()
     assert not running.poll()
     running.stop()
@@ -219,8 +236,8 @@ def test_only_our_own_environment_reaches_restic_and_its_child(
     assert not names & {b"RESTIC_PASSWORD", b"RESTIC_COMPRESSION", b"AWS_SECRET_ACCESS_KEY"}
 
 
-def test_low_priority_reaches_restic(make_repository, undo: RunUndo) -> None:  # type: ignore[no-untyped-def]
-    if subprocess.run(["which", "nice", "ionice"], capture_output=True, timeout=10).returncode:
+def test_low_priority_reaches_restic(make_repository: MakeRepository, undo: RunUndo) -> None:
+    if not (shutil.which("nice") and shutil.which("ionice")):
         pytest.skip("nice or ionice is not installed")
     slow = make_repository(nice=7, ionice="idle", upload=50_000, download=50_000, compression="off")
     end = slow.backup_stream("nice", ["/bin/sh", "-c", "nice; ionice"], tags("stream"), undo).wait()

@@ -68,7 +68,9 @@ def test_secrets_go_when_we_die(state: StateFolder, owner: Callable, place: str)
 
 
 @pytest.mark.root
-def test_another_user_reads_its_secrets_and_nothing_of_ours(at: HostExecutor, undo: RunUndo, state: StateFolder) -> None:
+def test_another_user_reads_its_secrets_and_nothing_of_ours(
+    at: HostExecutor, undo: RunUndo, state: StateFolder
+) -> None:
     nobody = pwd.getpwnam("nobody")
     script = 'id -u; id -g; cat "$1"; echo "$HOME"; grep CapEff /proc/self/status; cat "$2"'
     done = at.run(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.adapters.host.help import lives, marked, until
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.adapters.launch import Tail, launch, memory_file, polite
 from orchestrator.adapters.process import TAIL
@@ -17,6 +16,7 @@ from orchestrator.adapters.spawn import wide_pipe
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.errors import Interrupted, ResguardoError, ToolMissing
 from orchestrator.model.execution import Action
+from tests.unit.adapters.host.help import lives, marked, until
 
 
 class Refusing:

@@ -80,5 +80,5 @@ def test_a_planted_link_or_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RightsMissing, match="not a directory"):
         _ = state.holds
     (tmp_path / "file").write_text("")
-    with pytest.raises(RightsMissing, match="File exists|Not a directory"):
+    with pytest.raises(RightsMissing, match=r"File exists|Not a directory"):
         _ = StateFolder("policy.yml", {"RESGUARDO_STATE": str(tmp_path / "file" / "state")}).root

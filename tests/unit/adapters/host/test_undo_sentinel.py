@@ -17,7 +17,7 @@ from orchestrator.adapters.journal import Owner
 from orchestrator.adapters.launch import launch, name_process
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo, reconcile
-from orchestrator.model.errors import ResguardoError
+from orchestrator.model.errors import Precondition, ResguardoError
 from orchestrator.model.execution import RemovePath
 from tests.unit.adapters.host.help import RUN, lives, until
 
@@ -183,12 +183,20 @@ def test_a_dead_sentinel_fails_the_run_and_close_still_undoes(state: StateFolder
     folder.mkdir()
     os.kill(undo.sentinel, signal.SIGKILL)
     for _ in range(2):
-        with pytest.raises(ResguardoError, match="its sentinel .* does not answer"):
+        with pytest.raises(ResguardoError, match=r"its sentinel .* does not answer"):
             launch(["touch", str(tmp_path / "ran")], undo=undo)
     undo.close()
     assert child.wait().signal == signal.SIGTERM
     assert not folder.exists()
     assert not (tmp_path / "ran").exists()
+    assert entries(state) == []
+
+
+def test_a_sentinel_that_cannot_be_started(state: StateFolder) -> None:
+    undo = RunUndo(state, RUN, python="/no/such/python")
+    with pytest.raises(Precondition, match="the sentinel cannot be started: /no/such/python"):
+        undo.register(RemovePath(state.runtime + "/x"))
+    undo.close()
     assert entries(state) == []
 
 
@@ -221,9 +229,7 @@ def test_a_process_of_another_boot_is_left_alone(state: StateFolder, bystander: 
     earlier = replace(name_process(bystander.pid, "dump"), boot="another")
     folder = Path(state.runtime, "left")
     folder.mkdir()
-    write_journal(
-        state, {"id": "1", "action": asdict(earlier)}, {"id": "2", "action": asdict(RemovePath(str(folder)))}
-    )
+    write_journal(state, {"id": "1", "action": asdict(earlier)}, {"id": "2", "action": asdict(RemovePath(str(folder)))})
     (dead,) = reconcile(state)
     assert dead.problems == ()
     assert bystander.poll() is None
@@ -248,7 +254,9 @@ def test_a_process_that_cannot_be_seen_keeps_its_files(state: StateFolder, bysta
     assert path.exists()
 
 
-def test_an_impostor_cannot_be_registered(state: StateFolder, undo: RunUndo, bystander: subprocess.Popen[bytes]) -> None:
+def test_an_impostor_cannot_be_registered(
+    state: StateFolder, undo: RunUndo, bystander: subprocess.Popen[bytes]
+) -> None:
     named = name_process(bystander.pid, "dump")
     with pytest.raises(ResguardoError, match="is not the one that was started"):
         undo.register(replace(named, start=named.start + 1))

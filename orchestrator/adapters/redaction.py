@@ -1,0 +1,64 @@
+"""Takes known secrets out of texts before they are written or sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+from orchestrator.model.secret import Secret
+
+MASK = "***"
+# Shorter secrets would blank out ordinary words; nobody is protected by them.
+_SHORTEST = 4
+
+
+def forms(text: str) -> set[str]:
+    """Return how a secret may appear: itself, its lines, URL-encoded in the usual ways, as in JSON and in repr()."""
+    whole = {text, text.strip(), *text.split("\n")}
+    found = set(whole)
+    for form in whole:
+        found |= {quote(form, safe=""), quote(form), quote_plus(form), json.dumps(form)[1:-1], repr(form)[1:-1]}
+        found.add(json.dumps(form, ensure_ascii=False)[1:-1])
+    return {form for form in found if len(form) >= _SHORTEST}
+
+
+def url_secrets(url: str) -> set[str]:
+    """Return the parts of a notification URL that may be secrets: all but the scheme and a host name or address.
+
+    Many services put a token where the host would be; such a one has no dot.
+    """
+    parts = urlsplit(url)
+    words = {url, parts.netloc.rpartition("@")[0], *parts.netloc.rpartition("@")[0].split(":")}
+    host = parts.netloc.rpartition("@")[2]
+    name = host.rpartition(":")[0] or host
+    if "." not in name and name != "localhost" and not name.startswith("["):
+        words |= {host, *host.split(":")}
+    words |= set(parts.path.split("/")) | {pair.partition("=")[2] for pair in parts.query.split("&")} | {parts.fragment}
+    found = set[str]()
+    for word in words:
+        found |= forms(word) | forms(unquote(word))
+    return found
+
+
+def conceal(text: str, words: Iterable[str]) -> str:
+    """Replace every word by `***`, the longest first."""
+    for word in sorted(set(words), key=len, reverse=True):
+        if word:
+            text = text.replace(word, MASK)
+    return text
+
+
+class Redactor:
+    """Replaces all secrets that `known` returns by then, in every form, within texts."""
+
+    def __init__(self, known: Callable[[], Iterable[Secret]]) -> None:
+        self._known = known
+        self._forms: dict[Secret, set[str]] = {}
+
+    def __call__(self, text: str) -> str:
+        """Return the text without secrets."""
+        for secret in tuple(self._known()):
+            if secret not in self._forms:
+                self._forms[secret] = forms(secret.reveal())
+        return conceal(text, set[str]().union(*self._forms.values()))

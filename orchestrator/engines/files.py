@@ -1,0 +1,273 @@
+"""Files and folders: restic reads them itself; this engine looks before and puts restored trees in place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from orchestrator.engines._common import compare, exchange, sync_folder
+from orchestrator.engines._patterns import expression, is_excluded
+from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, PathSet, Restored, Source
+from orchestrator.model.errors import Bug, Precondition, ResguardoError, RestoreFailed, RightsMissing
+from orchestrator.model.execution import Executor, Finding, Undo
+from orchestrator.policy.base import Flag, PolicyModel
+from orchestrator.policy.fault import fault
+from orchestrator.policy.paths import LocalPath
+from orchestrator.policy.units import Size
+
+ITEM = "files"
+# What exclude_caches looks for: https://bford.info/cachedir/
+CACHE_TAG = "CACHEDIR.TAG"
+CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
+BEFORE = "_before_"
+
+
+def _pattern(text: str) -> str:
+    try:
+        expression(text.removeprefix("!"))
+    except ValueError as error:
+        raise fault(f"not a pattern: {error}", "see restic's manual, Excluding Files") from error
+    return text
+
+
+def _marker(text: str) -> str:
+    if not text.partition(":")[0] or "/" in text.partition(":")[0]:
+        raise fault("not a file's name", "write NAME, or NAME:HEADER")
+    return text
+
+
+class Options(PolicyModel):
+    """paths: files and folders · the others are restic's: patterns, marker files (`NAME` or `NAME:HEADER`), a size."""
+
+    paths: list[LocalPath] = Field(min_length=1)
+    exclude: list[Annotated[str, AfterValidator(_pattern)]] = Field(default_factory=list)
+    exclude_if_present: list[Annotated[str, AfterValidator(_marker)]] = Field(default_factory=list)
+    exclude_larger_than: Size | None = None
+    exclude_caches: Flag = False
+    one_file_system: Flag = False
+
+
+class FilesEngine:
+    """Names paths for restic. A restore's `to` is a folder below which every path lies with its whole name."""
+
+    name = "files"
+    Options: type[Any] = Options
+    delivers: Literal["stream", "paths"] = "paths"
+    places: Literal["path", "server"] = "path"
+
+    def originals(self, source: Source) -> Mapping[str, str]:
+        """The first path; the others are swapped with it."""
+        return {ITEM: source.options.paths[0]} if source.options else {}
+
+    def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
+        """Look at every path, not below it: a walk would double restic's work."""
+        del at, undo
+        return Facts((Item(source, ITEM, ""),), findings=tuple(_notes(source.options, _checked(source.options))))
+
+    def paths(self, item: Item) -> PathSet:
+        """Return the paths, each looked at once more, with the user's excludes."""
+        options = item.source.options
+        return PathSet(
+            paths=_checked(options),
+            excludes=tuple(options.exclude),
+            exclude_if_present=tuple(options.exclude_if_present),
+            exclude_larger_than=str(options.exclude_larger_than) if options.exclude_larger_than else None,
+            exclude_caches=options.exclude_caches,
+            one_file_system=options.one_file_system,
+        )
+
+    def dump(self, item: Item, at: Executor, undo: Undo) -> AbstractContextManager[Dump]:
+        """Not for this engine: it delivers paths."""
+        del at, undo
+        raise Bug(f"engine {self.name} delivers paths, not a stream: {item.source.id}")
+
+    def restore(self, item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
+        """Not for this engine: restic writes files itself."""
+        del data, to, at, undo
+        raise Bug(f"engine {self.name} restores no stream: {item.source.id}")
+
+    def verify(self, item: Item, to: str, expected: Mapping[str, int], at: Executor, undo: Undo) -> Sequence[Finding]:
+        """Every path is there, and the tree holds as many regular files (`files`) and `bytes` as were stored."""
+        del at, undo
+        if not os.path.isdir(to):
+            return (Finding("error", f"{to!r}: nothing was restored there"),)
+        wanted = item.source.options.paths if item.source.options else ()
+        absent = [path for path in wanted if not os.path.lexists(to + path)]
+        found, unreadable = _count(to)
+        return (
+            *(Finding("error", f"{to + path!r}: was not restored") for path in absent),
+            *(Finding("error", problem) for problem in unreadable),
+            *compare({key: found[key] for key in found if key in expected}, expected, to),
+        )
+
+    def swap(self, item: Item, to: str, kept: str, at: Executor, undo: Undo) -> Kept:
+        """Exchange every path with its restored tree below `to`; the old ones stay beside, named as `kept` ends.
+
+        `kept` is `NAME_before_TIME`: each path's old tree gets its own name and that ending. All are looked at before
+        the first is touched; a failure takes back what was done.
+        """
+        del at, undo
+        ending = kept[kept.rfind(BEFORE) :] if BEFORE in kept else f"_{os.path.basename(kept)}"
+        moves = [(to + path, path, path + ending) for path in _outermost(item.source.options.paths)]
+        for move in moves:
+            _assert_movable(*move)
+        present = [keep for _, path, keep in moves if os.path.lexists(path)]
+        with ExitStack() as back:
+            for new, path, keep in moves:
+                try:
+                    _move(new, path, keep, back)
+                except OSError as error:
+                    reason = f"{path!r}: {error.strerror}; all paths were put back"
+                    raise RestoreFailed(reason, "mend it, then try again") from error
+            back.pop_all()
+        for new, path, _ in moves:
+            sync_folder(os.path.dirname(path))
+            _remove_empty(os.path.dirname(new), to)
+        return Kept(", ".join(present) or None)
+
+
+def _checked(options: Options) -> tuple[str, ...]:
+    """Return the paths, each once. Raises Precondition or RightsMissing that names every wrong one."""
+    paths = tuple(dict.fromkeys(options.paths))
+    wrong = [trouble for path in paths if (trouble := _trouble(path, options)) is not None]
+    if len(wrong) > 1:
+        raise type(wrong[0])("; ".join(trouble.message for trouble in wrong), wrong[0].hint)
+    if wrong:
+        raise wrong[0]
+    return paths
+
+
+def _trouble(path: str, options: Options) -> ResguardoError | None:
+    """Return what would make restic store nothing, or too little, of this path without saying so."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Precondition(f"{path!r}: no such file or directory", "correct the path, or mount what holds it")
+    except PermissionError:
+        return RightsMissing(f"{path!r}: its directory may not be searched", "run as root or as its owner")
+    if stat.S_ISLNK(status.st_mode):
+        target = os.path.realpath(path)
+        return Precondition(f"{path!r}: is a link; only the link would be stored", f"give its target: {target!r}")
+    if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
+        return Precondition(f"{path!r}: is neither a file nor a directory", "give files and directories only")
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(status.st_mode) else 0)):
+        return RightsMissing(f"{path!r}: may not be read", "run as root or as its owner")
+    reason = _left_out(path, status, options)
+    return Precondition(f"{path!r}: is left out itself by {reason}", "narrow the exclude") if reason else None
+
+
+def _left_out(path: str, status: os.stat_result, options: Options) -> str:
+    pattern = is_excluded(path, options.exclude)
+    if pattern is not None:
+        return f"the exclude {pattern!r}"
+    if stat.S_ISREG(status.st_mode):
+        limit = options.exclude_larger_than
+        return f"exclude_larger_than: it has {status.st_size} bytes" if limit and status.st_size > limit else ""
+    for marker in options.exclude_if_present:
+        name, _, header = marker.partition(":")
+        if _begins(os.path.join(path, name), header.encode()):
+            return f"exclude_if_present {marker!r}, which it holds"
+    if options.exclude_caches and _begins(os.path.join(path, CACHE_TAG), CACHE_SIGNATURE):
+        return f"exclude_caches: it holds {CACHE_TAG}"
+    return ""
+
+
+def _begins(path: str, header: bytes) -> bool:
+    if not header:
+        return os.path.lexists(path)
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return os.read(fd, len(header)) == header
+        finally:
+            os.close(fd)
+    return False
+
+
+def _notes(options: Options, paths: Sequence[str]) -> Iterator[Finding]:
+    inside = [path for path in paths if path not in _outermost(paths)]
+    for path in inside:
+        yield Finding("info", f"{path!r}: lies in another path of the same source")
+    for path in sorted({path for path in options.paths if options.paths.count(path) > 1}):
+        yield Finding("info", f"{path!r}: is named more than once")
+    for path in paths:
+        if os.path.isdir(path) and not os.listdir(path):
+            yield Finding("warning", f"{path!r}: is empty", "is its file system mounted?")
+
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+    """Return the paths that lie in no other, in order, each once."""
+    unique = list(dict.fromkeys(paths))
+    folders = {path: f"{path.rstrip('/')}/" for path in unique}
+    return [one for one in unique if not any(one.startswith(folders[other]) for other in unique if other != one)]
+
+
+def _count(folder: str) -> tuple[dict[str, int], list[str]]:
+    """Count the regular files below a folder and their bytes, each name of a file for itself, as restic does."""
+    files = size = 0
+    unreadable: list[str] = []
+    left = [folder]
+    while left:
+        try:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        files += 1
+                        size += entry.stat(follow_symlinks=False).st_size
+        except OSError as error:
+            unreadable.append(f"{error.filename!r}: {error.strerror}")
+    return {"files": files, "bytes": size}, unreadable
+
+
+def _assert_movable(new: str, path: str, keep: str) -> None:
+    """Refuse, before anything is touched, what could not be done by renaming."""
+    parent = os.path.dirname(path)
+    if not os.path.lexists(new):
+        raise RestoreFailed(f"{new!r}: no such restored path", "restore it first")
+    if path == "/":
+        raise Precondition("'/': cannot be swapped as a whole", "restore it to a directory and copy what you need")
+    if os.path.lexists(keep):
+        raise RestoreFailed(f"{keep!r}: exists already", "move it away first")
+    if not os.path.isdir(parent):
+        raise Precondition(f"{parent!r}: no such directory", "create it first")
+    device = os.stat(parent).st_dev
+    if os.lstat(new).st_dev != device:
+        raise Precondition(f"{new!r}: lies on another file system than {path!r}", "restore beside the original")
+    if os.path.ismount(path):
+        raise Precondition(f"{path!r}: is a mount point, which cannot be renamed", "restore to a directory and copy")
+
+
+def _move(new: str, path: str, keep: str, back: ExitStack) -> None:
+    """Put `new` in the place of `path`; where the kernel can, in one step, so that `path` is never missing."""
+    if not os.path.lexists(path):
+        os.rename(new, path)
+        back.callback(os.rename, path, new)
+    elif exchange(new, path):
+        back.callback(exchange, new, path)
+        os.rename(new, keep)
+        back.callback(os.rename, keep, new)
+    else:
+        os.rename(path, keep)
+        back.callback(os.rename, keep, path)
+        os.rename(new, path)
+        back.callback(os.rename, path, new)
+
+
+def _remove_empty(folder: str, top: str) -> None:
+    """Remove the folders that restic made around a path, as far as they are empty, up to and with `top`."""
+    while len(folder) >= len(top):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+        folder = os.path.dirname(folder)
+
+
+ENGINE = FilesEngine()

@@ -1,0 +1,90 @@
+"""What a run did, as text: the summary at its end, also the body of notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.model.record import RunRecord, ServiceRecord, SourceRecord
+from orchestrator.report.table import fields, table
+from orchestrator.report.units import count, duration, lines, safe, size, took, when
+
+_MOST_FORGOTTEN = 10  # lines; the rest is counted
+
+
+def run_text(record: RunRecord) -> str:
+    """Return the summary of a run: the figures, a table of sources, what failed and what to do, what was forgotten."""
+    parts = [_head(record), sources_table(record.services), _failures(record), _forgotten(record)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def headline(record: RunRecord) -> str:
+    """Return one line: what ran, where, how it ended."""
+    sources = [source for service in record.services for source in service.sources]
+    bad = sum(source.state != "taken" for source in sources)
+    text = f"{record.command} {_word(record)} on {record.host}"
+    return safe(f"{text}: {bad} of {count(len(sources), 'source')} not taken" if bad else text)
+
+
+def _word(record: RunRecord) -> str:
+    return {"success": "succeeded", "partial": "finished in part"}.get(record.result, record.result)
+
+
+def _head(record: RunRecord) -> str:
+    stored = sum(service.bytes for service in record.services)
+    points = sum(bool(service.point) for service in record.services)
+    snapshots = {snapshot for service in record.services for snapshot in (service.commit, *service.snapshots.values())}
+    pairs = [
+        ("result", f"{headline(record)} (exit {record.exit_code})"),
+        ("run", record.id),
+        ("start", when(record.started)),
+        ("end", when(record.ended)),
+        ("took", took(record.started, record.ended)),
+    ]
+    if record.services:
+        pairs += [
+            ("size", size(stored)),
+            ("points", f"{count(points, 'restore point')} in {count(len(snapshots - {''}), 'snapshot')}"),
+        ]
+    for repository in record.repositories:
+        text = [f"{size(repository.added)} added", repository.retention, repository.check]
+        pairs.append((f"to {repository.name}", ", ".join(part for part in text if part)))
+    if record.command in ("backup", "prune"):
+        pairs.append(("forgotten", count(len(record.forgotten), "restore point")))
+    return fields(pairs)
+
+
+def sources_table(services: Sequence[ServiceRecord]) -> str:
+    """Return the table of sources, or "" when there are none."""
+    rows = [_row(service, source) for service in services for source in service.sources]
+    return table(("SOURCE", "ENGINE", "STATE", "SIZE", "TOOK"), rows, right=(3, 4)) if rows else ""
+
+
+def _row(service: ServiceRecord, source: SourceRecord) -> tuple[str, ...]:
+    stored = sum(item.bytes for item in source.items)
+    return (f"{service.service}/{source.name}", source.engine, source.state, size(stored), duration(source.seconds))
+
+
+def _failures(record: RunRecord) -> str:
+    entries: list[tuple[str, str, str | None]] = []
+    if record.error:
+        entries.append((record.command, record.error, record.hint))
+    entries += [(f"repository {found.name}", found.error, None) for found in record.repositories if found.error]
+    for service in record.services:
+        entries += [(service.service, service.error, None)] if service.error else []
+        for source in service.sources:
+            where = f"{service.service}/{source.name}"
+            if source.state != "taken":
+                entries.append((f"{where} {source.state}", source.error or "no reason was given", source.hint))
+            entries += [(where, found.message, found.hint) for found in source.findings if found.level != "info"]
+    return "\n".join(_entry(*entry) for entry in dict.fromkeys(entries))
+
+
+def _entry(where: str, message: str, hint: str | None) -> str:
+    text = f"{safe(where)}: {lines(message)}"
+    return f"{text}\n  HINT: {lines(hint)}" if hint else text
+
+
+def _forgotten(record: RunRecord) -> str:
+    shown = [f"forgot {safe(gone.point)} ({safe(gone.reason)})" for gone in record.forgotten[:_MOST_FORGOTTEN]]
+    rest = len(record.forgotten) - len(shown)
+    return "\n".join([*shown, f"and {rest} more"] if rest else shown)

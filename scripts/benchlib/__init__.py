@@ -1,0 +1,1 @@
+"""What scripts/bench measures with; standard library only, so that it runs before anything is installed."""

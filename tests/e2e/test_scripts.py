@@ -1,0 +1,335 @@
+"""The scripts: their syntax, their shared pieces on real tools, and the demonstration's comparison."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+SCRIPTS = PROJECT / "scripts"
+DEMO = SCRIPTS / "lib" / "demo.py"
+
+
+def shell_scripts() -> list[Path]:
+    """Return every shell script and library."""
+    found = [path for path in (*SCRIPTS.rglob("*"), PROJECT / ".ci" / "run") if path.is_file()]
+    return sorted(
+        path
+        for path in found
+        if path.suffix == ".sh" or path.read_bytes().startswith((b"#!/usr/bin/env bash", b"#!/bin/sh"))
+    )
+
+
+def python_scripts() -> list[Path]:
+    """Return every Python script, whatever its name ends with."""
+    found = [path for path in SCRIPTS.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return sorted(
+        path for path in found if path.suffix == ".py" or path.read_bytes().startswith(b"#!/usr/bin/env python3")
+    )
+
+
+def run(*argv: str | Path, cwd: Path = PROJECT, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a program and return how it ended, with its output as text."""
+    given = {**os.environ, **env}
+    return subprocess.run(argv, cwd=cwd, env=given, capture_output=True, text=True, timeout=60, check=False)
+
+
+def library(body: str, *names: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run shell code with the shared pieces at hand."""
+    sources = "\n".join(f'. "{SCRIPTS}/lib/{name}.sh"' for name in ("common", *names))
+    return run("bash", "-euo", "pipefail", "-c", f"{sources}\n{textwrap.dedent(body)}", **env)
+
+
+@pytest.mark.parametrize("script", shell_scripts(), ids=lambda path: path.name)
+def test_shell_syntax(script: Path) -> None:
+    checked = run("bash", "-n", script)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_shellcheck() -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed (Debian: shellcheck)")
+    checked = run("shellcheck", "-x", *shell_scripts())
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("script", python_scripts(), ids=lambda path: path.name)
+def test_python_scripts_compile(script: Path) -> None:
+    compile(script.read_text(encoding="utf-8"), str(script), "exec")
+
+
+@pytest.mark.parametrize("name", ["quickstart", "test", "fresh-machine"])
+def test_help_needs_nothing(name: str, tmp_path: Path) -> None:
+    ended = run(SCRIPTS / name, "--help", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert f"scripts/{name}" in ended.stdout
+    assert "set -euo" not in ended.stdout
+
+
+@pytest.mark.parametrize("argv", [["quickstart", "--nonsense"], ["fresh-machine"], ["fresh-machine", "debian99"]])
+def test_wrong_arguments_are_refused(argv: list[str]) -> None:
+    ended = run(SCRIPTS / argv[0], *argv[1:])
+    assert ended.returncode == 2
+    assert "HINT: " in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("have", "wanted", "serves"),
+    [
+        ("0.18.0", "0.18", True),
+        ("0.9.6", "0.18", False),
+        ("0.17.3", "0.18", False),
+        ("1.0", "0.18", True),
+        ("0.100", "0.18", True),
+    ],
+)
+def test_versions_are_compared_as_numbers(have: str, wanted: str, serves: bool) -> None:
+    assert (library(f"version_at_least {have} {wanted}").returncode == 0) is serves
+
+
+@pytest.mark.parametrize(("version", "serves"), [("0.18.0", True), ("0.14.0", False), ("0.19.1-dev", True)])
+def test_restic_must_be_new_enough(tmp_path: Path, version: str, serves: bool) -> None:
+    program = tmp_path / "restic"
+    program.write_text(f"#!/bin/sh\necho 'restic {version} compiled with go1.24 on linux/amd64'\n")
+    program.chmod(0o755)
+    assert (library(f"restic_serves '{program}'", "packages", "restic").returncode == 0) is serves
+
+
+def test_without_restic_and_apt_it_says_how(tmp_path: Path) -> None:
+    """On a machine that is not of Debian's family nothing can be taken from a distribution."""
+    for name in ("id", "sed", "sort", "head", "env", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    body = f"TOOLS='{tmp_path}/tools'\nPATH='{tmp_path}'\nensure_restic"
+    ended = library(body, "packages", "restic")
+    assert ended.returncode == 4, ended.stderr
+    assert "no restic 0.18 or newer was found" in ended.stderr
+    assert "HINT: install it" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ("deb http://mirror.example/debian bookworm main\n", "http://mirror.example/debian/"),
+        (
+            "deb [arch=amd64] http://a.example/x other main\ndeb http://b.example/d bookworm main\n",
+            "http://b.example/d/",
+        ),
+        (
+            "Types: deb\nURIs: https://c.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\n",
+            "https://c.example/debian/",
+        ),
+        ("", ""),
+    ],
+    ids=["one-line", "several", "deb822", "none"],
+)
+def test_the_mirror_is_the_machines_own(tmp_path: Path, sources: str, expected: str) -> None:
+    if not shutil.which("apt-get"):
+        pytest.skip("impossible here: there is no apt")
+    folder = tmp_path / "sources.list.d"
+    folder.mkdir()
+    (folder / f"x.{'sources' if 'URIs' in sources else 'list'}").write_text(sources)
+    configuration = tmp_path / "apt.conf"
+    configuration.write_text(f'Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "{folder}";\n')
+    ended = library("own_suite() { printf bookworm; }\nmirror", "packages", APT_CONFIG=str(configuration))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == expected
+
+
+def test_an_unsigned_archive_is_refused(tmp_path: Path) -> None:
+    """A package whose archive carries no signature of the distribution is not unpacked."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        pytest.skip("impossible here: there is no apt")
+    archive = make_unsigned_archive(tmp_path / "archive")
+    body = f"""
+        mirror() {{ printf 'file:{archive}/'; }}
+        flavour() {{ printf debian; }}
+        suite_package loose restic '{tmp_path}/out'
+    """
+    ended = library(body, "packages", "restic", TMPDIR=str(tmp_path))
+    assert ended.returncode == 1
+    assert not (tmp_path / "out").exists()
+    assert "signed" in ended.stderr
+    trusted = body.replace("suite_package", "SUITE_CONFIGURATION='Acquire::AllowInsecureRepositories \"true\"; "
+                           "APT::Get::AllowUnauthenticated \"true\";' suite_package")  # fmt: skip
+    ended = library(trusted, "packages", "restic", TMPDIR=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr  # so it was the signature that was missing
+    assert (tmp_path / "out" / "usr" / "bin" / "restic").exists()
+
+
+def make_unsigned_archive(folder: Path) -> Path:
+    """Make a Debian archive without signature that holds one package, restic."""
+    build = folder / "build"
+    (build / "DEBIAN").mkdir(parents=True)
+    (build / "usr" / "bin").mkdir(parents=True)
+    (build / "usr" / "bin" / "restic").write_text("#!/bin/sh\n")
+    architecture = run("dpkg", "--print-architecture").stdout.strip()
+    control = f"Package: restic\nVersion: 9.9\nArchitecture: {architecture}\nMaintainer: nobody <x@example.org>\nDescription: x\n"
+    (build / "DEBIAN" / "control").write_text(control)
+    packages = folder / "dists" / "loose" / "main" / f"binary-{architecture}"
+    packages.mkdir(parents=True)
+    (folder / "pool").mkdir()
+    deb = folder / "pool" / "restic.deb"
+    built = run("dpkg-deb", "--build", "--root-owner-group", build, deb)
+    assert built.returncode == 0, built.stderr
+    digest = run("sha256sum", deb).stdout.split()[0]
+    index = f"{control}Filename: pool/restic.deb\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
+    (packages / "Packages").write_text(index)
+    listed = run("sha256sum", packages / "Packages").stdout.split()[0]
+    release = f"Suite: loose\nCodename: loose\nArchitectures: {architecture}\nComponents: main\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n"
+    release += f"SHA256:\n {listed} {len(index)} main/binary-{architecture}/Packages\n"
+    (folder / "dists" / "loose" / "Release").write_text(release)
+    for path in (folder, *folder.parents):
+        if path.owner() == run("id", "-un").stdout.strip() and path != Path("/"):
+            path.chmod(path.stat().st_mode | 0o055)  # apt reads as its own user
+    return folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """The demonstration's data, made once."""
+    made = run(sys.executable, DEMO, "make", tmp_path / "live" / "shop")
+    assert made.returncode == 0, made.stderr
+    return tmp_path / "live" / "shop"
+
+
+@pytest.fixture
+def copy(shop: Path, tmp_path: Path) -> Path:
+    """A faithful copy, laid out as a restore does: the database, and the documents below their full path."""
+    folder = tmp_path / "restored"
+    (folder / "files").mkdir(parents=True)
+    shutil.copytree(shop / "documents", folder / "files" / str(shop)[1:] / "documents", symlinks=True)
+    with closing(sqlite3.connect(shop / "shop.db")) as live, closing(sqlite3.connect(folder / "main.sqlite")) as other:
+        live.backup(other)
+    return folder
+
+
+def compare(shop: Path, copy: Path) -> subprocess.CompletedProcess[str]:
+    """Run the comparison."""
+    return run(sys.executable, DEMO, "compare", shop, copy)
+
+
+def test_demo_is_the_same_everywhere(shop: Path, tmp_path: Path) -> None:
+    run(sys.executable, DEMO, "make", tmp_path / "again" / "shop")
+    rows = []
+    for folder in (shop, tmp_path / "again" / "shop"):
+        with closing(sqlite3.connect(folder / "shop.db")) as connection:
+            rows.append(list(connection.iterdump()))
+    assert rows[0] == rows[1]
+    assert len(rows[0]) > 5000
+
+
+def test_demo_leaves_what_is_there(shop: Path) -> None:
+    with closing(sqlite3.connect(shop / "shop.db")) as connection, connection:
+        connection.execute("DELETE FROM order_lines")
+    (shop / "documents" / "mine.txt").write_text("mine")
+    made = run(sys.executable, DEMO, "make", shop)
+    assert "0 order_lines" in made.stdout
+    assert (shop / "documents" / "mine.txt").read_text() == "mine"
+
+
+def test_a_faithful_copy_is_equal(shop: Path, copy: Path) -> None:
+    ended = compare(shop, copy)
+    assert ended.returncode == 0, ended.stderr
+    assert "rows of" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE products SET price = price + 0.000001 WHERE id = 7",
+        "UPDATE orders SET customer = customer % 300 + 1 WHERE id = 1500",
+        "UPDATE customers SET photo = CAST(name AS BLOB) WHERE id = 4",
+        "UPDATE customers SET name = CAST(name AS BLOB) WHERE id = 4",
+        "UPDATE customers SET email = '' WHERE email IS NULL AND id = 9",
+        "DELETE FROM order_lines WHERE rowid IN (SELECT 1) OR order_id = 1500",
+        "INSERT INTO products VALUES (999, 'one more', 1.0)",
+        "DROP INDEX orders_by_customer",
+        "PRAGMA user_version = 3",
+    ],
+)
+def test_one_difference_in_the_database_is_found(shop: Path, copy: Path, statement: str) -> None:
+    if "rowid" in statement:
+        statement = "DELETE FROM order_lines WHERE order_id = 1500"
+    with closing(sqlite3.connect(copy / "main.sqlite")) as connection, connection:
+        connection.execute(statement)
+    ended = compare(shop, copy)
+    assert ended.returncode == 1
+    assert "main.sqlite" in ended.stderr
+
+
+def flip_one_byte(path: Path) -> None:
+    """Change one byte and keep size and time."""
+    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=times)
+
+
+def test_one_difference_in_the_documents_is_found(shop: Path, copy: Path) -> None:
+    documents = copy / "files" / str(shop)[1:] / "documents"
+    for change, name in [
+        (lambda: flip_one_byte(documents / "pictures" / "3.raw"), "pictures/3.raw"),
+        (lambda: (documents / "-private").chmod(0o644), "-private"),
+        (lambda: os.utime(documents / "empty", ns=(0, 0)), "empty"),
+        (lambda: (documents / "extra").touch(), "extra"),
+        (lambda: (documents / "latest").unlink(), "latest"),
+    ]:
+        change()
+        ended = compare(shop, copy)
+        assert ended.returncode == 1
+        assert f"/{name}:" in ended.stderr
+
+
+@pytest.mark.parametrize("missing", ["main.sqlite", "files"])
+def test_nothing_restored_is_not_equal(shop: Path, copy: Path, missing: str) -> None:
+    shutil.rmtree(copy / missing) if (copy / missing).is_dir() else (copy / missing).unlink()
+    ended = compare(shop, copy)
+    assert ended.returncode == 1
+    assert "expected one database and one shop/documents" in ended.stderr
+
+
+def measured(folder: Path) -> dict[str, list[str]]:
+    """Return the measures of a made-up project."""
+    ended = run(sys.executable, SCRIPTS / "measures", "--json", folder)
+    found = json.loads(ended.stdout)
+    assert ended.returncode == (1 if found["over"] else 0)
+    return {"over": found["over"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "test", "over"),
+    [
+        ("def f() -> int:\n    return 1\n", "", []),
+        ("def f():\n    return 1\n", "", ["functions without full annotations"]),
+        ("def f(a, *, b: int) -> int:\n    return b\n", "", ["functions without full annotations"]),
+        ("def f() -> None:\n" + "    print()\n" * 60, "", ["function lines, longest"]),
+        ("X = 1\n" * 400, "", ["module lines, longest"]),
+        ("try:\n    X = 1\nexcept Exception:\n    X = 2\n", "", ["broad excepts"]),
+        ("try:\n    X = 1\nexcept (ValueError, BaseException):\n    X = 2\n", "", ["broad excepts"]),
+        ("try:\n    X = 1\nexcept BaseException:\n    X = 2\n    raise\n", "", []),
+        ("X = 1\n", "def test_x(monkeypatch):\n    monkeypatch.setattr('a', 1)\n", ["patches per test"]),
+        ("X = 1\n", "from unittest import mock\ndef test_x():\n    mock.patch('a')\n", ["patches per test"]),
+        ("X = 1\n", "def test_x(monkeypatch):\n    monkeypatch.setenv('A', '1')\n", []),
+    ],
+)
+def test_measures_find_what_is_over(tmp_path: Path, body: str, test: str, over: list[str]) -> None:
+    (tmp_path / "orchestrator").mkdir()
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "orchestrator" / "one.py").write_text(f'"""One."""\n{body}')
+    for number in range(9):  # so that the medians and percentiles of the project stay low
+        (tmp_path / "orchestrator" / f"small{number}.py").write_text('"""Small."""\ndef g() -> None:\n    print()\n')
+    (tmp_path / "tests" / "test_one.py").write_text(test or "def test_x():\n    assert True\n")
+    found = measured(tmp_path)["over"]
+    assert len(found) == len(over), found
+    for name, wanted in zip(found, over, strict=True):
+        assert name.startswith(wanted)

@@ -1,0 +1,356 @@
+"""The engine files: the conformance suite with a real restic, and what is its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import ValidationError
+
+from orchestrator.engines._patterns import is_excluded
+from orchestrator.engines.files import FilesEngine, Options
+from orchestrator.model.engine import DumpEnd, Item, Restored, Source
+from orchestrator.model.errors import Precondition, ResguardoError, RestoreFailed, RightsMissing
+from orchestrator.model.execution import Executor
+from orchestrator.model.secret import Secret
+from tests.engines.conformance import EngineConformance, Taken, errors
+from tests.engines.nobody import as_nobody
+from tests.engines.recording import RecordingUndo
+
+ENGINE = FilesEngine()
+PATTERNS = (
+    "data",
+    "d?ta",
+    "[a-d]ata",
+    "[^a-c]ata",
+    "live/data",
+    "/live/data",
+    "/**/data",
+    "/**/live/**/file",
+    "**/live",
+    "da",
+    "*.db",
+    "data/*",
+    "data/**/file",
+    "live/*/file",
+    "{data}",
+    "d\\ata",
+    "./data/",
+)
+WRONG: tuple[Mapping[str, object], ...] = (
+    {"exclude": ["["]},
+    {"exclude": [""]},
+    {"exclude_if_present": ["a/b"]},
+    {"exclude_larger_than": "big"},
+    {"paths": []},
+    {"paths": ["~/x"]},
+)
+TOOLS = Path(__file__).parents[2] / ".tools" / "bin"
+RESTIC = next((str(path) for path in sorted(TOOLS.glob("restic-*"), reverse=True)), None) or shutil.which("restic")
+
+
+def restic(repository: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+    assert RESTIC, "no restic: run scripts/test"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(repository), "LC_ALL": "C.UTF-8"}
+    argv = [RESTIC, "--insecure-no-password", "--no-cache", "-r", str(repository), *arguments]
+    return subprocess.run(argv, env=environment, capture_output=True, check=check, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("restic") / "repository"
+    restic(path, "init")
+    return path
+
+
+def options_of(*paths: Path | str, **more: object) -> Options:
+    return Options.model_validate({"paths": [str(path) for path in paths], **more}, context={"directory": "/"})
+
+
+def no_secret(_: object) -> Secret:
+    raise AssertionError("files have no secrets")
+
+
+def source_of(*paths: Path | str, **more: object) -> Source:
+    return Source("shop", "files", "files", "default", 60.0, options_of(*paths, **more), no_secret)
+
+
+def fill(folder: Path) -> None:
+    """Make a tree with one of everything that a backup must bring back."""
+    (folder / "sub dir" / "deep").mkdir(parents=True)
+    (folder / "empty").mkdir(mode=0o700)
+    (folder / "plain.txt").write_text("plain")
+    (folder / "zero").touch()
+    (folder / "secret").write_bytes(b"\0" * 70_000)
+    (folder / "secret").chmod(0o600)
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o750)
+    (folder / "sub dir" / "new\nline 'and' \"quotes\" %41 -x").write_text("hostile")
+    (folder / "sub dir" / "-rf").write_text("dash")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9")).write_text("not UTF-8")
+    (folder / "sub dir" / "hard").hardlink_to(folder / "plain.txt")
+    (folder / "link").symlink_to("sub dir/deep")
+    (folder / "dangling").symlink_to("nowhere\n")
+    os.mkfifo(folder / "fifo")
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(300_000)
+    os.utime(folder / "plain.txt", ns=(1_000_000_000_123_456_789, 1_100_000_000_987_654_321))
+
+
+def tree(path: str) -> object:
+    """Everything below a path by name, kind, content and attributes."""
+    found: dict[str, object] = {}
+    left = [path]
+    while left:
+        here = left.pop()
+        status = os.lstat(here)
+        kind: Any = stat.S_IFMT(status.st_mode)
+        content: object = None
+        if stat.S_ISREG(status.st_mode):
+            content = Path(here).read_bytes()
+        elif stat.S_ISLNK(status.st_mode):
+            content = os.readlink(here)
+        elif stat.S_ISDIR(status.st_mode):
+            left += [os.path.join(here, name) for name in os.listdir(here)]
+        name = os.path.relpath(here, path)
+        owner = (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), status.st_nlink)
+        found[name] = (kind, content, owner, status.st_mtime_ns)
+    return found
+
+
+def times(folder: Path) -> object:
+    """What a look may not change."""
+    return {
+        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in folder.rglob("*")
+    }
+
+
+class TestFiles(EngineConformance):
+    engine_name = "files"
+    broken: ClassVar[Mapping[str, type[ResguardoError] | None]] = {
+        "missing": Precondition,
+        "below a file": Precondition,
+        "link": Precondition,
+        "dangling link": Precondition,
+        "fifo": Precondition,
+        "socket": Precondition,
+        "device": Precondition,
+        "excluded": Precondition,
+        "folder above excluded": Precondition,
+        "marked": Precondition,
+        "cache": Precondition,
+        "too large": Precondition,
+        "one of two": Precondition,
+    }
+
+    @pytest.fixture(autouse=True)
+    def _repository(self, initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        self.repository = tmp_path_factory.mktemp("repository") / "r"
+        shutil.copytree(initialised, self.repository)
+
+    @contextmanager
+    def make_source(self, tmp: Path, *, name: str = "shop", large: bool = False) -> Iterator[Source]:
+        folder = tmp / "live" / name
+        folder.mkdir(parents=True)
+        fill(folder)
+        yield source_of(folder)
+
+    @contextmanager
+    def make_broken(self, label: str, tmp: Path) -> Iterator[Source]:
+        folder = tmp / "live"
+        folder.mkdir()
+        (folder / "file").write_text("some text")
+        (folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+        os.mkfifo(folder / "fifo")
+        (folder / "link").symlink_to("file")
+        (folder / "dangling").symlink_to("nowhere")
+        with socket.socket(socket.AF_UNIX) as bound:
+            here = os.open(folder, os.O_RDONLY)
+            bound.bind(f"/proc/self/fd/{here}/socket")
+            os.close(here)
+        yield _broken[label](folder)
+
+    def item_of(self, source: Source) -> Item:
+        return Item(source, "files", "")
+
+    def new_name(self, tmp: Path, name: str) -> str:
+        return str(tmp / "live" / name)
+
+    def exists(self, item: Item, name: str) -> bool:
+        return os.path.lexists(name)
+
+    def fingerprint(self, item: Item, name: str | None) -> object:
+        path = item.source.options.paths[0]
+        if name is None:
+            return tree(path)
+        return tree(name + path if os.path.lexists(name + path) else name)
+
+    def change_original(self, item: Item) -> None:
+        (Path(item.source.options.paths[0]) / "plain.txt").write_text("changed")
+
+    def plant_difference(self, item: Item, name: str) -> None:
+        os.unlink(name + item.source.options.paths[0] + "/zero")
+
+    def state(self, source: Source) -> object:
+        return times(Path(source.options.paths[0]).parent)
+
+    def take(self, item: Item, at: Executor, undo: RecordingUndo) -> Taken:
+        paths = ENGINE.paths(item)
+        arguments = [f"--exclude={pattern}" for pattern in paths.excludes]
+        ran = restic(self.repository, "backup", "--json", *arguments, "--", *paths.paths, check=False)
+        summary = json.loads(ran.stdout.splitlines()[-1]) if ran.returncode in (0, 3) else {}
+        counts = {"files": summary.get("total_files_processed", 0), "bytes": summary.get("total_bytes_processed", 0)}
+        error = "" if ran.returncode == 0 else f"exit code {ran.returncode} {ran.stderr.decode()}"
+        return Taken(summary.get("snapshot_id"), DumpEnd(error=error, counts=counts, counts_exact=True))
+
+    def bring(self, item: Item, taken: Taken, to: str, at: Executor, undo: RecordingUndo) -> Restored:
+        restic(self.repository, "restore", taken.data, "--target", to)
+        return Restored(to)
+
+    # --- files' own ------------------------------------------------------------------------------------------------
+
+    def test_delivers_paths_with_the_users_excludes(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        source = source_of(
+            tmp_path / "a",
+            tmp_path / "a",
+            exclude=["*.log", "!keep.log"],
+            exclude_if_present=[".nobackup", "TAG:header"],
+            exclude_larger_than="10MiB",
+            exclude_caches=True,
+            one_file_system=True,
+        )
+        paths = ENGINE.paths(self.item_of(source))
+        assert paths.paths == (str(tmp_path / "a"),)
+        assert paths.excludes == ("*.log", "!keep.log")
+        assert paths.exclude_if_present == (".nobackup", "TAG:header")
+        assert (paths.exclude_larger_than, paths.exclude_caches, paths.one_file_system) == ("10485760", True, True)
+
+    def test_notes_nested_repeated_and_empty_paths(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        (tmp_path / "a" / "b").mkdir(parents=True)
+        facts = ENGINE.probe(source_of(tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a"), at, undo)
+        said = [(finding.level, finding.message.partition(": ")[2]) for finding in facts.findings]
+        assert ("info", "lies in another path of the same source") in said
+        assert ("info", "is named more than once") in said
+        assert ("warning", "is empty") in said
+
+    def test_every_wrong_path_is_named(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        with pytest.raises(Precondition) as caught:
+            ENGINE.probe(source_of(tmp_path / "one", tmp_path, tmp_path / "two\n"), at, undo)
+        assert "one'" in caught.value.message
+        assert "two\\n'" in caught.value.message
+        assert f"'{tmp_path}'" not in caught.value.message
+
+    @pytest.mark.parametrize("wrong", WRONG)
+    def test_wrong_options_are_refused(self, wrong: Mapping[str, object]) -> None:
+        with pytest.raises(ValidationError):
+            Options.model_validate({"paths": ["/srv"], **wrong}, context={"directory": "/"})
+
+    def test_verify_of_a_source_that_is_not_configured_any_more(
+        self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
+        taken, name = self.restored(item, at, undo, tmp_path)
+        gone = Item(Source("shop", "files", "files", "default", 0.0, None, no_secret), "files", "")
+        assert not errors(ENGINE.verify(gone, name, taken.end.counts, at, undo))
+        assert errors(ENGINE.verify(gone, name, {"files": taken.end.counts["files"] + 1}, at, undo))
+        assert errors(ENGINE.verify(gone, name, {"bytes": taken.end.counts["bytes"] - 1}, at, undo))
+
+    def test_verify_misses_a_path(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "to" / str(tmp_path / "a").lstrip("/")).mkdir(parents=True)
+        found = errors(
+            ENGINE.verify(self.item_of(source_of(tmp_path / "a", tmp_path / "b")), str(tmp_path / "to"), {}, at, undo)
+        )
+        assert [finding.message for finding in found] == [
+            f"{str(tmp_path / 'to') + str(tmp_path / 'b')!r}: was not restored"
+        ]
+
+    def test_swap_of_several_paths(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        source, to = self._two(tmp_path)
+        (tmp_path / "b").rename(tmp_path / "lost")
+        kept = ENGINE.swap(self.item_of(source), str(to), f"{tmp_path}/a_before_X", at, undo)
+        assert kept.name == f"{tmp_path}/a_before_X"
+        assert (tmp_path / "a" / "who").read_text() == "new a"
+        assert (tmp_path / "b" / "who").read_text() == "new b"
+        assert (tmp_path / "a_before_X" / "who").read_text() == "old a"
+        assert not to.exists()
+
+    def test_swap_takes_back_what_it_did(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        long = "b" * 250  # its kept name is longer than a name may be
+        source, to = self._two(tmp_path, long)
+        with pytest.raises(RestoreFailed, match="put back"):
+            ENGINE.swap(self.item_of(source), str(to), f"{tmp_path}/a_before_X", at, undo)
+        for name in ("a", long):
+            assert (tmp_path / name / "who").read_text() == f"old {name}"
+            assert Path(f"{to}{tmp_path}/{name}/who").read_text() == f"new {name}"
+        assert not (tmp_path / "a_before_X").exists()
+
+    @pytest.mark.root
+    def test_swap_refuses_a_mount_point_before_anything(
+        self, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
+        source, to = self._two(tmp_path)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "tmpfs", str(tmp_path / "b")], check=False, capture_output=True
+        )
+        if mounted.returncode:
+            pytest.skip("mounting is not allowed here")
+        try:
+            with pytest.raises(Precondition, match="mount point"):
+                ENGINE.swap(self.item_of(source), str(to), f"{tmp_path}/a_before_X", at, undo)
+            assert (tmp_path / "a" / "who").read_text() == "old a"
+        finally:
+            subprocess.run(["umount", str(tmp_path / "b")], check=True)
+
+    def _two(self, tmp: Path, second: str = "b") -> tuple[Source, Path]:
+        to = tmp / ".a.restoring"
+        for name in ("a", second):
+            (tmp / name).mkdir()
+            (tmp / name / "who").write_text(f"old {name}")
+            Path(f"{to}{tmp}/{name}").mkdir(parents=True)
+            Path(f"{to}{tmp}/{name}/who").write_text(f"new {name}")
+        return source_of(tmp / "a", tmp / second), to
+
+    @pytest.mark.root
+    def test_path_that_may_not_be_read(self, tmp_path: Path) -> None:
+        os.chmod(tmp_path, 0o700)
+        for path in (tmp_path, tmp_path / "inside"):
+            said = as_nobody(lambda path=path: ENGINE.paths(self.item_of(source_of(path))))
+            assert said.startswith(f"{RightsMissing.__name__}: {str(path)!r}: ")
+            assert "HINT: run as root" in said
+
+    @pytest.mark.parametrize("pattern", PATTERNS)
+    def test_excludes_are_judged_as_restic_does(self, pattern: str, tmp_path: Path) -> None:
+        file = tmp_path / "live" / "data" / "file"
+        file.parent.mkdir(parents=True)
+        file.write_text("x")
+        ran = restic(self.repository, "backup", "--dry-run", "--json", f"--exclude={pattern}", "--", str(file.parent))
+        stored = json.loads(ran.stdout.splitlines()[-1])["total_files_processed"]
+        assert (is_excluded(str(file), [pattern]) is None) == (stored == 1)
+
+
+_broken: dict[str, Callable[[Path], Source]] = {
+    "missing": lambda folder: source_of(folder / "missing"),
+    "below a file": lambda folder: source_of(folder / "file" / "x"),
+    "link": lambda folder: source_of(folder / "link"),
+    "dangling link": lambda folder: source_of(folder / "dangling"),
+    "fifo": lambda folder: source_of(folder / "fifo"),
+    "socket": lambda folder: source_of(folder / "socket"),
+    "device": lambda folder: source_of("/dev/null"),
+    "excluded": lambda folder: source_of(folder, exclude=["*.log", "liv?"]),
+    "folder above excluded": lambda folder: source_of(folder, exclude=[str(folder.parent)]),
+    "marked": lambda folder: source_of(folder, exclude_if_present=["file:some"]),
+    "cache": lambda folder: source_of(folder, exclude_caches=True),
+    "too large": lambda folder: source_of(folder / "file", exclude_larger_than="1B"),
+    "one of two": lambda folder: source_of(folder, folder / "missing"),
+}
