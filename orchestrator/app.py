@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import __version__, engines
-from orchestrator.adapters import machine, private
+from orchestrator.adapters import last_good, machine, private
 from orchestrator.adapters.catalog import SqliteCatalog
 from orchestrator.adapters.executor import HostExecutor
 from orchestrator.adapters.intake import HostIntakes
@@ -28,8 +28,14 @@ from orchestrator.adapters.stage import FileStage
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo, reconcile
 from orchestrator.model.engine import Engine, Source
+from orchestrator.model.errors import PolicyInvalid
 from orchestrator.model.execution import Intake, Progress, Undo
+from orchestrator.model.record import Event
+from orchestrator.model.secret import Secret
 from orchestrator.policy import Config, load
+from orchestrator.policy.policy_file import Notify
+from orchestrator.report.notification import of_events
+from orchestrator.runs.notify import deliver
 from orchestrator.runs.toolbox import Surroundings, Toolbox
 
 if TYPE_CHECKING:
@@ -44,6 +50,47 @@ def engine_options() -> Mapping[str, type[BaseModel]]:
 def load_config(policy_path: str) -> Config:
     """Read and check both files. Raises PolicyInvalid."""
     return load(policy_path, engine_options())
+
+
+def notifier_of(notify: Notify, secrets: SecretStore) -> AppriseNotifier:
+    """Return the notifier of a policy's channels; a channel's URL is resolved when it is used."""
+    return AppriseNotifier({name: partial(secrets, channel.url) for name, channel in notify.channels.items()})
+
+
+def report_invalid(policy_path: str, error: PolicyInvalid) -> None:
+    """Record that the policy is not valid, and tell the channels of the last one that was."""
+    state = StateFolder(policy_path)
+    catalog = SqliteCatalog(state.catalog)
+    try:
+        now = datetime.now(UTC)
+        event = Event(now, "config.invalid", "failed", error.message, hint="run resguardo validate")
+        catalog.add_event(event)
+        good = last_good.recall(state)
+        if good is None:
+            return
+        for told in of_events(good.host, [event], good.notify.rules):
+            catalog.queue(told.channel, told.title, told.body, told.severity, now)
+        deliver(catalog, notifier_of(good.notify, SecretStore(good.directory)), now)
+    finally:
+        catalog.close()
+
+
+class _Resolved(Mapping[str, "str | Secret"]):
+    """Backend credentials, resolved when restic needs them: a missing one is that repository's failure."""
+
+    def __init__(self, values: Mapping[str, Any], secrets: SecretStore) -> None:
+        self._values = values
+        self._secrets = secrets
+
+    def __getitem__(self, key: str) -> str | Secret:
+        value = self._values[key]
+        return value if isinstance(value, str) else self._secrets(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @dataclass
@@ -63,7 +110,12 @@ class App:
         state = StateFolder(policy_path)
         forbid_core_dumps()
         PROCESS.install()
-        return cls(load_config(policy_path), state, progress, command)
+        app = cls(load_config(policy_path), state, progress, command)
+        policy = app.config.policy
+        last_good.remember(
+            state, last_good.LastGood(host=policy.host, directory=app.config.directory, notify=policy.notify)
+        )
+        return app
 
     def clock(self) -> datetime:
         """Return the time, UTC."""
@@ -84,7 +136,7 @@ class App:
         """The ports for use cases."""
         sources = tuple(self._sources())
         repositories = {name: self._repository(name) for name in self.config.policy.repositories}
-        log = EventLog(self.state.logs, self.config.policy.logs, self.secrets)
+        log = EventLog(self.state.logs, self.config.policy.logs, self.secrets.known)
         return Toolbox(
             config=self.config,
             engines=self._engines(),
@@ -112,7 +164,13 @@ class App:
         for service in self.config.services.values():
             for source in service.sources:
                 yield Source(
-                    source.service, source.name, source.engine, source.tier, source.timeout, source.options, self.secrets
+                    source.service,
+                    source.name,
+                    source.engine,
+                    source.tier,
+                    source.timeout,
+                    source.options,
+                    self.secrets,
                 )
 
     def _engines(self) -> dict[str, Engine]:
@@ -128,7 +186,7 @@ class App:
             password=lambda: self.secrets(own.password),
             cache=self.state.cache,
             program=policy.restic.path or "restic",
-            env={key: value if isinstance(value, str) else self.secrets(value) for key, value in own.env.items()},
+            env=_Resolved(own.env, self.secrets),
             options=own.options,
             compression=policy.restic.compression,
             upload=policy.restic.upload,
@@ -140,8 +198,7 @@ class App:
         return ResticRepository(settings, lambda undo: private.secrets_dir(self.state, undo))
 
     def _notifier(self) -> AppriseNotifier:
-        channels = self.config.policy.notify.channels
-        return AppriseNotifier({name: lambda ref=channel.url: self.secrets(ref) for name, channel in channels.items()})
+        return notifier_of(self.config.policy.notify, self.secrets)
 
     def _surroundings(self, repositories: Mapping[str, ResticRepository]) -> Surroundings:
         stores = tuple(path for repository in repositories.values() if (path := repository.local_path()))

@@ -119,9 +119,11 @@ class EventLog:
     def __init__(self, folder: str, limits: Limits, known: Callable[[], Iterable[Secret]] = tuple) -> None:
         handler = RotatingFile(folder, limits)
         handler.setFormatter(JsonFormatter(Redactor(known)))
-        # Not registered by name: two policies in one process must not share a file.
-        self.logger = logging.Logger("resguardo", logging.INFO)
-        self.logger.addHandler(handler)
+        # One logger for each folder: two policies in one process must not share a file.
+        self.logger = logging.getLogger(f"resguardo.log:{os.path.abspath(folder)}")
+        self.logger.setLevel(logging.INFO)
+        self.logger.propagate = False
+        self.logger.handlers[:] = [handler]
 
     def __call__(self, event: Event) -> None:
         """Write one event."""

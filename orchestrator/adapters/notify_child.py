@@ -35,7 +35,7 @@ def _die_with(parent: int) -> None:
 
 
 def _deliver(order: dict[str, str]) -> tuple[bool, str]:
-    import apprise
+    import apprise  # noqa: PLC0415 - after the alarm is set
 
     reasons = _Reasons()
     logger = logging.getLogger("apprise")

@@ -39,6 +39,11 @@ class SecretStore:
                 self._known[ref] = self._resolve(ref)
             return self._known[ref]
 
+    def known(self) -> list[Secret]:
+        """Return the secrets that were resolved so far, so that logs can leave them out."""
+        with self._lock:
+            return list(self._known.values())
+
     def _resolve(self, ref: SecretRef) -> Secret:
         if ref.file is not None:
             return _from_file(os.path.join(self._directory, ref.file))
@@ -114,10 +119,12 @@ def _from_file(path: str) -> Secret:
         raise RightsMissing(f"{what} cannot be read", f"its owner must be user {os.geteuid()}") from None
     except OSError as error:
         raise Precondition(f"{what} cannot be read: {(error.strerror or 'failed').lower()}", "check the path") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_private(os.fstat(descriptor), path, what)
-        raw = file.read(MAX_BYTES + 1)
-    return _secret(raw, what)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return _secret(file.read(MAX_BYTES + 1), what)
+    finally:
+        os.close(descriptor)
 
 
 def _check_private(status: os.stat_result, path: str, what: str) -> None:

@@ -114,5 +114,7 @@ def parse_time(text: str, zone: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--at {text!r} is no time", "such as 2026-11-03, 2026-11-03T09:00 or 2026-11-03T09:00Z") from None
+        raise UsageError(
+            f"--at {text!r} is no time", "such as 2026-11-03, 2026-11-03T09:00 or 2026-11-03T09:00Z"
+        ) from None
     return time if time.tzinfo else time.replace(tzinfo=ZoneInfo(zone))

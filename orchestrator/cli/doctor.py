@@ -28,5 +28,8 @@ def command(ctx: CliContext, failpoints: bool) -> int:
         ctx.emit("doctor", {"findings": findings})
     else:
         for subject, finding in findings:
-            ctx.say(f"{finding.level:7}  {subject}: {finding.message}" + (f"\n         HINT: {finding.hint}" if finding.hint else ""))
+            ctx.say(
+                f"{finding.level:7}  {subject}: {finding.message}"
+                + (f"\n         HINT: {finding.hint}" if finding.hint else "")
+            )
     return int(any(finding.level == "error" for _, finding in findings))

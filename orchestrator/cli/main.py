@@ -72,7 +72,9 @@ def _default_policy() -> str:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("-c", "--config", "policy_path", metavar="POLICY", help="policy.yml (default: $RESGUARDO_POLICY or here).")
+@click.option(
+    "-c", "--config", "policy_path", metavar="POLICY", help="policy.yml (default: $RESGUARDO_POLICY or here)."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("-v", "--verbose", count=True, help="Say more on stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -83,7 +85,7 @@ def group(ctx: click.Context, policy_path: str | None, as_json: bool, verbose: i
     ctx.obj = CliContext(policy_path or _default_policy(), json=as_json, verbosity=-1 if quiet else verbose)
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return per way to end
     """Run one command; return its exit code. Known errors print their message, unknown ones go to the log."""
     as_json = "--json" in argv
     try:
@@ -133,5 +135,7 @@ def _bug(error: Exception, *, as_json: bool) -> int:
 
     where = write_crash(error)
     message = f"unexpected {type(error).__name__}; the traceback is in {where}"
-    _print_error(message, "please report it with that file, which holds no secrets that we know of", EXIT_BUG, as_json=as_json)
+    _print_error(
+        message, "please report it with that file, which holds no secrets that we know of", EXIT_BUG, as_json=as_json
+    )
     return EXIT_BUG

@@ -10,7 +10,7 @@ from orchestrator.cli.context import CliContext
 @click.command("recover", short_help="undo what a killed run left behind")
 @click.pass_obj
 def command(ctx: CliContext) -> int:
-    """Undo what killed runs left behind: their processes, plaintext and stale locks. Every acting command does it too."""
+    """Undo what killed runs left behind: processes, plaintext, stale locks. Every acting command does it too."""
     from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
     from orchestrator.runs.reconcile import reconcile  # noqa: PLC0415
 

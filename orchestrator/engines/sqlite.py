@@ -6,8 +6,8 @@ there, and only then printed. It is a whole database file: `restic dump SNAPSHOT
 
 from __future__ import annotations
 
+import ast
 import fcntl
-import json
 import os
 import secrets
 import stat
@@ -25,8 +25,6 @@ from orchestrator.engines._common import compare, sync_folder, users_of
 from orchestrator.model.engine import Data, Dump, DumpEnd, Facts, Item, Kept, PathSet, Restored, Source
 from orchestrator.model.errors import (
     Bug,
-    DeadlineExceeded,
-    DiskFull,
     Precondition,
     ResguardoError,
     RestoreFailed,
@@ -41,7 +39,6 @@ HELPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_sqlite_helpe
 MAGIC = b"SQLite format 3\0"
 COMPANIONS = ("-wal", "-shm", "-journal")
 PIPE_BYTES = 1 << 20
-_KINDS: Mapping[str, type[ResguardoError]] = {"missing": Precondition, "rights": RightsMissing, "full": DiskFull}
 
 
 class Options(PolicyModel):
@@ -64,17 +61,12 @@ def _report(text: bytes, end: Exit, seconds: float) -> Mapping[str, Any]:
     """Return the helper's report; a helper that was stopped or died is reported as such."""
     if end.timed_out:
         return {"error": f"took longer than {seconds:g} s", "hint": "raise `timeout`", "kind": "late"}
-    with suppress(ValueError):
-        report: Mapping[str, Any] = json.loads(text)
+    with suppress(ValueError, SyntaxError):
+        report: Mapping[str, Any] = ast.literal_eval(text.decode("ascii"))
         if end.ok or "error" in report:
             return report
     last = end.stderr_tail.strip().rpartition("\n")[2]
     return {"error": f"its reader ended with exit code {end.code} {last}".rstrip(), "hint": "run it again with -v"}
-
-
-def _error(path: str, report: Mapping[str, Any], default: type[ResguardoError]) -> ResguardoError:
-    kind = DeadlineExceeded if report.get("kind") == "late" else _KINDS.get(str(report.get("kind")), default)
-    return kind(f"{path!r}: {report['error']}", str(report.get("hint", "")))
 
 
 def _look(path: str) -> os.stat_result:
@@ -185,7 +177,7 @@ class SqliteEngine:
             finally:
                 os.close(write)
             stack.callback(proc.stop)
-            yield _ImageDump(read, proc, os.path.join(folder, "report.json"), source)
+            yield _ImageDump(read, proc, os.path.join(folder, "report"), source)
 
     def paths(self, item: Item) -> PathSet:
         """Not for this engine: it delivers a stream."""

@@ -38,7 +38,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Limits:
-    """What staging may take. cap: bytes for one service's staging directory · small: the largest dump that is staged."""
+    """What staging may take, in bytes. cap: one service's staging directory · small: the largest dump in it."""
 
     cap: int
     small: int
@@ -162,7 +162,9 @@ def shrunk(stored: int, history: SourceHistory | None) -> Finding | None:
     if history is None or history.runs < 2 or stored >= history.bytes * SMALLEST_SHARE:
         return None
     share = round(100 * stored / history.bytes) if history.bytes else 100
-    return Finding("warning", f"only {share} % of its usual size ({stored} of {history.bytes} bytes)", "look at the source")
+    return Finding(
+        "warning", f"only {share} % of its usual size ({stored} of {history.bytes} bytes)", "look at the source"
+    )
 
 
 def with_excludes(paths: PathSet, protected: Mapping[str, Iterable[str]]) -> PathSet:

@@ -1,4 +1,4 @@
-"""What a repository's listing says: which commits stand on all their snapshots, and which snapshots belong to none. Pure."""
+"""What a repository's listing says: commits, what they stand on, and snapshots that belong to none. Pure."""
 
 from __future__ import annotations
 

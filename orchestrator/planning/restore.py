@@ -102,7 +102,9 @@ def _step(
         return _server_step(point, source, item, where, original or item.name, now)
     if where.in_place:
         if not original:
-            raise UsageError(f"{source.name} is not in services.yml any more, so it has no place", "restore it with --to DIR")
+            raise UsageError(
+                f"{source.name} is not in services.yml any more: it has no place", "restore it with --to DIR"
+            )
         folder, base = os.path.split(original.rstrip("/"))
         target = os.path.join(folder, f".{base}.restoring-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
         return RestoreStep(point, source, item, target, original, kept_name(original.rstrip("/"), now))
@@ -110,7 +112,8 @@ def _step(
         raise UsageError(f"{source.name} goes to a path, and none is given", "say --to DIR or --in-place")
     if item.part == "paths":
         return RestoreStep(point, source, item, os.path.join(where.to, source.name))
-    return RestoreStep(point, source, item, os.path.join(where.to, f"{source.name}{_item_part(source, item)}.{item.extension}"))
+    name = f"{source.name}{_item_part(source, item)}.{item.extension}"
+    return RestoreStep(point, source, item, os.path.join(where.to, name))
 
 
 def _item_part(source: PointSource, item: PointItem) -> str:

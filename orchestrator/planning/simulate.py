@@ -50,7 +50,7 @@ class Simulation:
     most_at: datetime
 
 
-def simulate(  # noqa: PLR0917 - what, by which rules and when, from when for how long and where
+def simulate(
     existing: Sequence[datetime],
     rules: Rules,
     calendar: Calendar,

@@ -101,4 +101,5 @@ def _level(
 
 def _retired(place: tuple[str, str], points: list[Point]) -> ServiceStatus:
     newest = max(points, key=lambda point: point.time)
-    return ServiceStatus(*place, "retired", "not in services.yml; its restore points are kept", newest, points=len(points))
+    why = "not in services.yml; its restore points are kept"
+    return ServiceStatus(*place, "retired", why, newest, points=len(points))

@@ -237,7 +237,9 @@ class Policy(PolicyModel):
     retention: Retention = Field(description="Which restore points to keep: rules per tier, and a guard.")
     jobs: dict[Name, Job] = Field(default={}, description="Scheduled actions, by name.")
     health: Health = Field(Health.model_construct(), description="When a service counts as unwell.")
-    notify: Notify = Field(default=Notify.model_construct(), description="Whom to tell what.")
+    notify: Notify = Field(
+        Notify.model_construct(), description="Notifications: channels, and which events go to them."
+    )
     staging: Staging = Field(Staging.model_construct(), description="Where small dumps wait for restic.")
     logs: Logs = Field(Logs.model_construct(), description="The log files.")
     restic: ResticPolicy = Field(ResticPolicy.model_construct(), description="How restic is run.")

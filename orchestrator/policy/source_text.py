@@ -42,11 +42,12 @@ def _read_bytes(path: str, shown: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise _invalid(shown, f"cannot be read: {reason}", "check its owner and mode") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise _invalid(shown, f"is {kind}", "name the file itself")
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise _invalid(shown, f"is {kind}", "name the file itself")
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise _invalid(

@@ -181,7 +181,9 @@ def _room(box: Toolbox, repository: Repository) -> tuple[Finding, ...]:
         return ()
     return (
         Finding(
-            "warning", f"repository {repository.name}: {free} bytes free, under the {least} of health.min_free", "make room"
+            "warning",
+            f"repository {repository.name}: {free} bytes free, under the {least} of health.min_free",
+            "make room",
         ),
     )
 
@@ -246,7 +248,14 @@ def _source_events(box: Toolbox, services: Sequence[ServiceRecord], run: str) ->
     for service in services:
         for source in service.sources:
             event = Event(
-                box.clock(), "source.failed", "failed", source.error, run, service.service, source.name, hint=source.hint
+                box.clock(),
+                "source.failed",
+                "failed",
+                source.error,
+                run,
+                service.service,
+                source.name,
+                hint=source.hint,
             )
             if source.state == "failed":
                 events.append(event)

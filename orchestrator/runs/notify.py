@@ -39,8 +39,17 @@ def deliver(catalog: Catalog, notifier: Notifier, now: datetime) -> None:
     """Send what waits in the outbox, channels side by side, each channel's oldest first.
 
     A channel that fails is left alone until the next run; after 20 tries or 7 days an entry is given up, with the
-    event `notify.dropped`. Raises Interrupted only.
+    event `notify.dropped`. Raises Interrupted only: a catalog that fails here keeps the outbox for the next run.
     """
+    try:
+        _deliver(catalog, notifier, now)
+    except Interrupted:
+        raise
+    except ResguardoError:
+        return
+
+
+def _deliver(catalog: Catalog, notifier: Notifier, now: datetime) -> None:
     waiting: dict[str, list[OutboxEntry]] = {}
     for entry in catalog.outbox():
         waiting.setdefault(entry.channel, []).append(entry)

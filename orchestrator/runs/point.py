@@ -82,7 +82,9 @@ class PointMaker:
 
     def _tags(self, part: str, source: str = "", item: str = "") -> SnapshotTags:
         # Part is a Literal that mypy cannot see through a plain str parameter.
-        return replace(SnapshotTags(self.planned.service, self.planned.tier, self.run, "commit", source, item), part=part)  # type: ignore[arg-type]
+        return replace(
+            SnapshotTags(self.planned.service, self.planned.tier, self.run, "commit", source, item), part=part
+        )  # type: ignore[arg-type]
 
     def _gather(self, taken: Taken) -> None:
         futures: list[Future[None]] = []
@@ -211,7 +213,10 @@ class PointMaker:
         reach("staging.made")
         outgrown: list[tuple[PlannedSource, PlannedItem]] = []
         with ThreadPoolExecutor(max_workers=self.parallel, thread_name_prefix="stage") as pool:
-            jobs = [(pair, pool.submit(self._guarded, taken, [pair], self._stage, folder, outgrown, *pair)) for pair in staged]
+            jobs = [
+                (pair, pool.submit(self._guarded, taken, [pair], self._stage, folder, outgrown, *pair))
+                for pair in staged
+            ]
         for _, job in jobs:
             job.result()
         keys = {(source.source.name, item.item.name): item for source, item in staged}

@@ -50,7 +50,7 @@ def _paths(box: Toolbox, facts: Facts) -> Mapping[str, PathSet]:
 
 
 def _protect(box: Toolbox, item: Item, paths: PathSet) -> PathSet:
-    """Leave out our own directories and the live database files of the same service, under whatever name they are met."""
+    """Leave out our own directories and the service's live database files, under whatever name they are met."""
     places = {reason: list(found) for reason, found in box.here.places.items()}
     places["dumped as a database"] = [
         f"{source.options.path}{companion}"

@@ -47,9 +47,7 @@ def learn(box: Toolbox, repository: Repository, undo: Undo) -> Learned:
     return Learned(listing, tuple(added), tuple(broken))
 
 
-def _mirror(
-    box: Toolbox, repository: Repository, place: Place, commit: Snapshot, listing: Listing, undo: Undo
-) -> str:
+def _mirror(box: Toolbox, repository: Repository, place: Place, commit: Snapshot, listing: Listing, undo: Undo) -> str:
     try:
         manifest = read_manifest(repository, commit, place, undo)
     except DataDamaged as error:

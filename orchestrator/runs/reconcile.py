@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.model.errors import ResguardoError
+from orchestrator.model.errors import ResguardoError, RunLocked
 from orchestrator.model.execution import KillProcess, Undo
 from orchestrator.model.record import Event
 from orchestrator.runs.toolbox import Toolbox
@@ -13,8 +13,18 @@ from orchestrator.runs.toolbox import Toolbox
 def reconcile(box: Toolbox) -> list[str]:
     """Undo what dead runs left, look after their repository locks, note them as dead; return their IDs.
 
-    A journal stays until its locks were dealt with, so that an unreachable repository is tried again next time.
+    A journal stays until its locks were dealt with, so that an unreachable repository is tried again next time. It
+    happens under the run lock, since a living run stages at the same paths as a dead one did; a run that holds the
+    lock has done all this itself.
     """
+    try:
+        with box.lock(0.0):
+            return _reconcile(box)
+    except RunLocked:
+        return []
+
+
+def _reconcile(box: Toolbox) -> list[str]:
     found = []
     for dead in box.dead():
         found.append(dead.run)

@@ -71,7 +71,9 @@ def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
     recovered = record.result == "success" and bool(before) and before[0].result in ("failed", "partial", "interrupted")
     events = [*record.events, closing]
     if recovered:
-        events.append(Event(record.ended, "alert.recovered", "recovered", f"{record.command} works again", run=record.id))
+        events.append(
+            Event(record.ended, "alert.recovered", "recovered", f"{record.command} works again", run=record.id)
+        )
     done = replace(record, events=tuple(events))
     box.catalog.record(done)
     for event in events:
@@ -82,7 +84,7 @@ def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
 
 
 def refused(box: Toolbox, command: str, error: ResguardoError) -> None:
-    """Record a command that ended before it became a run (the lock is busy, there is no such service), and tell of it."""
+    """Record and tell of a command that ended before it became a run: the lock is busy, there is no such service."""
     name = "run.busy" if isinstance(error, Busy) else "run.refused"
     event = Event(box.clock(), name, "failed", f"{command}: {error.message}", hint=error.hint)
     box.event(event)

@@ -54,12 +54,8 @@ def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
     """Choose and plan; touches nothing. Raises NoSuchPoint, UsageError."""
     points = box.catalog.points(repository=request.repository or None, service=request.service)
     chosen = choose(points, request.choice, sources=request.sources)
-    living = {
-        source.name: living_of(box, source) for source in box.sources if source.service == request.service
-    }
-    return plan_restore(
-        request.service, chosen, request.sources, request.where, living, box.clock(), request.choice.at
-    )
+    living = {source.name: living_of(box, source) for source in box.sources if source.service == request.service}
+    return plan_restore(request.service, chosen, request.sources, request.where, living, box.clock(), request.choice.at)
 
 
 def living_of(box: Toolbox, source: Source) -> Living:
@@ -95,7 +91,9 @@ def _enough_room(box: Toolbox, request: RestoreRequest, planned: RestorePlan) ->
         folder = os.path.dirname(folder) or "/"
     free = box.here.free(folder)
     if free < planned.bytes:
-        raise DiskFull(f"{folder}: {free} bytes free, the restore needs {planned.bytes}", "make room, or choose another --to")
+        raise DiskFull(
+            f"{folder}: {free} bytes free, the restore needs {planned.bytes}", "make room, or choose another --to"
+        )
 
 
 def _step(
@@ -113,7 +111,16 @@ def _step(
         raise
     except ResguardoError as error:
         box.event(
-            Event(box.clock(), "source.failed", "failed", error.message, run, request.service, step.source.name, hint=error.hint)
+            Event(
+                box.clock(),
+                "source.failed",
+                "failed",
+                error.message,
+                run,
+                request.service,
+                step.source.name,
+                hint=error.hint,
+            )
         )
         return _item(step, "failed", error=error.message, hint=error.hint, exit_code=error.exit_code)
 
@@ -121,7 +128,13 @@ def _step(
 def _item(step: RestoreStep, state: str, **more: object) -> RestoredItem:
     target = step.original if state == "restored" and step.original else step.target
     return RestoredItem(
-        step.source.name, step.item.name, step.point.id, target, state, bytes=step.item.bytes, **more  # type: ignore[arg-type]
+        step.source.name,
+        step.item.name,
+        step.point.id,
+        target,
+        state,
+        bytes=step.item.bytes,
+        **more,  # type: ignore[arg-type]
     )
 
 
@@ -139,7 +152,8 @@ def _bring_back(box: Toolbox, request: RestoreRequest, step: RestoreStep, undo: 
     bad = [finding for finding in findings if finding.level == "error"]
     if bad:
         raise RestoreFailed(
-            f"{step.target} was restored, but is not right: {bad[0].message}", bad[0].hint or "look at it before you use it"
+            f"{step.target} was restored, but is not right: {bad[0].message}",
+            bad[0].hint or "look at it before you use it",
         )
     reach("restore.verified")
     if not step.original:
@@ -184,9 +198,7 @@ def _load_paths(
     if os.path.lexists(step.target) and (not os.path.isdir(step.target) or os.listdir(step.target)):
         raise RestoreFailed(f"{step.target} exists and is not an empty directory", "give --to a new directory")
     os.makedirs(step.target, mode=0o700, exist_ok=True)
-    end = repository.restore(
-        snapshot, step.target, undo, include=request.include, exclude=request.exclude, verify=True
-    )
+    end = repository.restore(snapshot, step.target, undo, include=request.include, exclude=request.exclude, verify=True)
     if end.errors:
         path, reason = end.errors[0]
         raise RestoreFailed(f"{len(end.errors)} files could not be restored, the first is {path}: {reason}")

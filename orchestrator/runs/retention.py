@@ -77,9 +77,7 @@ def when_due(box: Toolbox, repository: Repository, reason: str, run: str, undo: 
 
 
 def _refused(box: Toolbox, repository: Repository, run: str, name: str, error: ResguardoError) -> Kept:
-    event = Event(
-        box.clock(), name, "warning", error.message, run=run, repository=repository.name, hint=error.hint
-    )
+    event = Event(box.clock(), name, "warning", error.message, run=run, repository=repository.name, hint=error.hint)
     return Kept(text=name, error=error.message, exit_code=error.exit_code, events=(event,))
 
 
@@ -92,7 +90,9 @@ def look(box: Toolbox, repository: Repository, run: str, undo: Undo) -> Retentio
     gone = tuple(point for point in points if _place(point) not in learned.listing.commits)
     active = {source.service for source in box.sources}
     retired = sorted({point.service for point in listed} - active)
-    series = _decide(box, [point for point in listed if point.service in active], repository.name, box.config.policy.retention.tiers)
+    series = _decide(
+        box, [point for point in listed if point.service in active], repository.name, box.config.policy.retention.tiers
+    )
     plan = RetentionPlan(
         repository.name,
         series,
@@ -108,9 +108,7 @@ def _place(point: Point) -> Place:
     return point.service, point.tier, point.run
 
 
-def _decide(
-    box: Toolbox, points: Sequence[Point], repository: str, tiers: dict[str, KeepRules]
-) -> tuple[Series, ...]:
+def _decide(box: Toolbox, points: Sequence[Point], repository: str, tiers: dict[str, KeepRules]) -> tuple[Series, ...]:
     policy = box.config.policy
     own = policy.repositories[repository].retention or {}
     series: dict[tuple[str, str], list[Point]] = {}
@@ -170,9 +168,7 @@ def _brakes(
     )
 
 
-def apply(
-    box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, undo: Undo, *, force: bool
-) -> Kept:
+def apply(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, undo: Undo, *, force: bool) -> Kept:
     """Remove what the plan names: commits first, so that a cut leaves orphans and never half a point.
 
     Raises GuardRefused unless forced, RepositoryLocked.
@@ -249,7 +245,9 @@ def prune(box: Toolbox, *, force: bool, wait: float) -> RunRecord:
         run, started = new_run(box, "prune")
         with box.undo(run) as undo:
             try:
-                outcomes = [_prune_one(box, repository, run, undo, force=force) for repository in box.repositories.values()]
+                outcomes = [
+                    _prune_one(box, repository, run, undo, force=force) for repository in box.repositories.values()
+                ]
                 error = None
             except ResguardoError as failure:
                 outcomes, error = [], failure

@@ -210,7 +210,13 @@ def _store_once(
 
 
 def store_staged(
-    repository: Repository, folder: str, names: Sequence[str], sizes: int, tags: SnapshotTags, undo: Undo, timeout: float
+    repository: Repository,
+    folder: str,
+    names: Sequence[str],
+    sizes: int,
+    tags: SnapshotTags,
+    undo: Undo,
+    timeout: float,
 ) -> BackupEnd:
     """Store a staging directory; what restic counted must be what was staged.
 

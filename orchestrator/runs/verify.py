@@ -87,7 +87,7 @@ def check(box: Toolbox, repository: Repository, data: str | None, undo: Undo) ->
     if not end.errors:
         return Checked(f"sound ({part or 'structure'})", checks=(record,))
     message = f"repository {repository.name} is damaged: {end.errors[0]}"
-    hint = "see docs/disaster-recovery.md, \"the repository is damaged\"; do not prune"
+    hint = 'see docs/disaster-recovery.md, "the repository is damaged"; do not prune'
     event = Event(box.clock(), "verify.failed", "failed", message, repository=repository.name, hint=hint)
     return Checked("damaged", message, EXIT_FAILED, (event,), (record,))
 
@@ -135,9 +135,7 @@ def read_back(box: Toolbox, repository: Repository, point: Point, undo: Undo) ->
         errors += [f"{source.name}/{text}" for text in bad]
         if not bad and source.outcome == "taken":
             box.catalog.set_state(point.id, source.name, State.CHECKED)
-    record = CheckRecord(
-        box.clock(), repository.name, point.id, "all", tuple(errors), round(monotonic() - began, 3)
-    )
+    record = CheckRecord(box.clock(), repository.name, point.id, "all", tuple(errors), round(monotonic() - began, 3))
     box.catalog.add_check(record)
     box.catalog.set_damaged(point.id, damaged=bool(errors))
     if not errors:
@@ -163,7 +161,9 @@ def _read_item(repository: Repository, point: Point, item: PointItem, undo: Undo
 
 def snapshot_of(point: Point, item: PointItem, source: str = "") -> str:
     """Return the restic ID that holds an item."""
-    return item.snapshot or point.snapshots.get(item.part, "") or point.snapshots.get(f"stream:{source}:{item.name}", "")
+    return (
+        item.snapshot or point.snapshots.get(item.part, "") or point.snapshots.get(f"stream:{source}:{item.name}", "")
+    )
 
 
 def digest_of(repository: Repository, snapshot: str, path: str, undo: Undo) -> tuple[int, str]:
@@ -189,4 +189,3 @@ def _hash(fd: int, result: list[tuple[int, str]]) -> None:
             digest.update(block)
             size += len(block)
     result.append((size, digest.hexdigest()))
-

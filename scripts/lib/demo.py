@@ -1,6 +1,6 @@
 """The demonstration's data: a small shop in SQLite and a folder of documents, made and compared.
 
-    demo.py make FOLDER            FOLDER/shop.db and FOLDER/documents; what is there already is left as it is
+    demo.py make FOLDER            FOLDER/shop.db and FOLDER/files; what is there already is left as it is
     demo.py compare FOLDER COPY    exit 0 when COPY holds the same database and the same documents, else 1
 
 Standard library only. The data is the same on every machine.
@@ -19,7 +19,7 @@ from contextlib import closing
 from urllib.parse import quote
 
 DATABASE = "shop.db"
-DOCUMENTS = "documents"
+DOCUMENTS = "files"
 
 SCHEMA = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, photo BLOB, since TEXT NOT NULL);
@@ -180,7 +180,7 @@ def tree_differences(left: str, right: str) -> Iterator[str]:
 
 
 def find_restored(folder: str, copy: str) -> tuple[str, str]:
-    """Return the one SQLite database and the one copy of FOLDER/documents below a restore's folder.
+    """Return the one SQLite database and the one copy of FOLDER/files below a restore's folder.
 
     Raises LookupError when there is not exactly one of each: then nothing can be said.
     """

@@ -8,7 +8,7 @@ build_root() {
     local suite=$1 root=$2 rebuild=$3 address archive
     archive=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/resguardo/$suite.tar
     if [ -n "$rebuild" ] || [ -z "$(find "$archive" -mtime -7 2>/dev/null)" ]; then
-        address=$(mirror)
+        address=$(mirrors | head -n 1)
         if [ "$(flavour)" != debian ] || [ -z "$address" ]; then
             warn "no Debian mirror in this machine's apt configuration"
             return 4

@@ -31,16 +31,11 @@ own_suite() {
     printf '%s' "$codename"
 }
 
-# mirror: the address of the archive from which this machine takes its own suite, whatever the form of its sources
-# (one-line or deb822; apt reads both). Empty when there is none.
-mirror() {
-    local suite
-    suite=$(own_suite)
+# mirrors: the addresses of the archives from which this machine takes the main part of its own suite, one a line,
+# whatever the form of its sources (one-line or deb822; apt reads both). Needs neither root nor an index.
+mirrors() {
     has apt-get || return 0
-    # shellcheck disable=SC2016 # apt expands these
-    apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-        awk -v suite="$suite" '$2 == "main" { if ($1 == suite) { found = $3; exit } if (first == "") first = $3 }
-                               END { print (found != "" ? found : first) }'
+    apt-get update --print-uris 2>/dev/null | sed -n "s|^'\\(.*/\\)dists/$(own_suite)/main/binary-.*|\\1|p" | awk '!seen[$0]++'
 }
 
 # flavour: debian or ubuntu, for machines of either family
@@ -77,18 +72,22 @@ CONFIGURATION
 # with the distribution's keyring, and nothing of the system's apt configuration or state is changed. Works without
 # root. SUITE_CONFIGURATION may hold more lines for apt.conf.
 suite_package() {
-    local folder status=0
-    folder=$(mktemp -d) && chmod 755 "$folder"
-    _suite_package "$folder" "$@" || status=1
-    rm -rf "$folder"
-    return $status
+    local folder address
+    for address in $(mirrors); do
+        folder=$(mktemp -d) && chmod 755 "$folder"
+        if _suite_package "$folder" "$address" "$@"; then
+            rm -rf "$folder"
+            return 0
+        fi
+        rm -rf "$folder"
+    done
+    return 1
 }
 
 _suite_package() {
-    local folder=$1 suite=$2 package=$3 out=$4 minimum=${5:-} address family keyring version
-    address=$(mirror)
+    local folder=$1 address=$2 suite=$3 package=$4 out=$5 minimum=${6:-} family keyring version
     family=$(flavour)
-    [ -n "$address" ] && [ -n "$family" ] || return 1
+    [ -n "$family" ] || return 1
     mkdir -p "$folder"/{lists/partial,cache/archives/partial,state,package}
     # apt fetches as its own user when it may
     is_root && chown -R _apt "$folder" 2>/dev/null

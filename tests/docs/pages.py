@@ -51,6 +51,6 @@ def pages() -> list[Page]:
 def command_lines(block: str) -> Iterator[str]:
     """Yield the commands of a shell block: continued lines joined, comments and prompts dropped."""
     for line in block.replace("\\\n", " ").splitlines():
-        line = re.sub(r"(^|\s)#.*$", "", line).strip().removeprefix("$ ")
-        if line:
-            yield line
+        command = re.sub(r"(^|\s)#.*$", "", line).strip().removeprefix("$ ")
+        if command:
+            yield command

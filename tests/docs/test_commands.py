@@ -10,6 +10,7 @@ import click
 import pytest
 
 from orchestrator.cli.main import group
+from orchestrator.model import errors
 from tests.docs.pages import PROJECT, Page, command_lines, pages
 
 REFERENCE = Page(PROJECT / "docs" / "reference" / "commands.md")
@@ -96,8 +97,6 @@ def test_scripts_that_are_named_exist(page: Page) -> None:
 
 
 def test_exit_codes_are_all_explained() -> None:
-    from orchestrator.model import errors
-
     codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
     table = {
         int(code) for row in re.findall(r"^\| ([\d, ]+) \|", REFERENCE.text, re.MULTILINE) for code in row.split(",")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.docs.pages import PROJECT, Page, pages
 
@@ -71,3 +72,11 @@ def test_decisions_are_dated_and_in_order() -> None:
     dates = [re.match(r"(\d{4}-\d\d-\d\d) \S", heading) for heading in headings]
     assert all(dates), headings
     assert [date[1] for date in dates if date] == sorted(date[1] for date in dates if date)
+
+
+def test_the_shipped_inventory_is_what_the_quickstart_makes() -> None:
+    demo = (PROJECT / "scripts" / "lib" / "demo.py").read_text(encoding="utf-8")
+    made = dict(re.findall(r'^(DATABASE|DOCUMENTS) = "(.+)"$', demo, re.MULTILINE))
+    shop = yaml.safe_load((PROJECT / "services.yml").read_text(encoding="utf-8"))["services"]["shop"]
+    assert shop["databases"]["main"]["path"] == f"var/shop/{made['DATABASE']}"
+    assert shop["paths"] == [f"var/shop/{made['DOCUMENTS']}"]

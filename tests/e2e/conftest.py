@@ -24,6 +24,7 @@ def site(tmp_path: Path, made_once: Path, newest_restic: str) -> Iterator[Site]:
     made = Site(tmp_path / "s", newest_restic)
     shutil.copytree(made_once / "repository", made.root / "repository")
     shutil.copy(made_once / "key", made.root / "key")
+    shutil.copytree(made_once / "state", made.root / "state")
     made.fill()
     yield made
     alive = made.quiet_within(10)

@@ -74,7 +74,13 @@ class Site:
     def run(self, *args: str, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command; `code` is the exit code that it must have (None: any)."""
         done = subprocess.run(
-            self.argv(*args), env=self.environment(**env), capture_output=True, text=True, timeout=110, check=False, cwd="/"
+            self.argv(*args),
+            env=self.environment(**env),
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+            cwd="/",
         )
         if code is not None and done.returncode != code:
             raise AssertionError(f"{args}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
@@ -95,9 +101,21 @@ class Site:
     def restic_json(self, *args: str) -> Any:
         """Ask restic itself, past our program."""
         done = subprocess.run(
-            [self.restic, "-r", str(self.root / "repository"), "--password-file", str(self.root / "key"), "--no-lock", "--json", *args],
+            [
+                self.restic,
+                "-r",
+                str(self.root / "repository"),
+                "--password-file",
+                str(self.root / "key"),
+                "--no-lock",
+                "--json",
+                *args,
+            ],
             env={"PATH": os.environ["PATH"], "RESTIC_CACHE_DIR": str(self.root / "plain-cache")},
-            capture_output=True, text=True, timeout=60, check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         return json.loads(done.stdout or "[]")
 
@@ -108,7 +126,9 @@ class Site:
         """Make the shop and its files."""
         with closing(sqlite3.connect(self.root / "data" / "shop.db")) as database, database:
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, what TEXT NOT NULL, blob BLOB)")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, what TEXT NOT NULL, blob BLOB)"
+            )
             database.executemany(
                 "INSERT INTO orders (what, blob) VALUES (?, ?)", [(f"order {n}", os.urandom(200)) for n in range(rows)]
             )

@@ -73,7 +73,9 @@ def prepare(site: Site, server: PostgresServer, hook: str, script: str) -> None:
         f'#!/bin/bash\nset -o pipefail\nreal={real}/pg_dump\n[ "$1" = --version ] && exec "$real" "$@"\n{script}\n'
     )
     (tools / "pg_dump").chmod(0o755)
-    site.policy(f"notify: {{channels: {{hook: {{url: {{file: hook}}}}}}, rules: [{{on: [failed, partial], to: [hook]}}]}}\n")
+    site.policy(
+        "notify: {channels: {hook: {url: {file: hook}}}, rules: [{on: [failed, partial], to: [hook]}]}\n"
+    )
     (site.root / "hook").write_text(hook)
     (site.root / "hook").chmod(0o600)
     site.services(

@@ -94,9 +94,20 @@ def test_locked_repository_blocks_retention_and_is_said(site: Site) -> None:
     # A live exclusive lock of somebody else: restic stopped in the middle of a prune's wait for input cannot be had,
     # so a stopped backup holds a shared lock, which is what keeps retention out.
     holder = subprocess.Popen(
-        [site.restic, "-r", str(site.root / "repository"), "--password-file", str(site.root / "key"),
-         "backup", "--stdin", "--stdin-filename", "x"],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [
+            site.restic,
+            "-r",
+            str(site.root / "repository"),
+            "--password-file",
+            str(site.root / "key"),
+            "backup",
+            "--stdin",
+            "--stdin-filename",
+            "x",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env={"PATH": os.environ["PATH"], "RESTIC_CACHE_DIR": str(site.root / "other-cache")},
     )
     try:
@@ -137,7 +148,9 @@ def test_unreachable_server(site: Site) -> None:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(place)], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(place)], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip("needs the right to mount, for a disk that is full")
     yield place

@@ -47,9 +47,22 @@ def test_a_source_above_the_repository_does_not_grow_by_itself(site: Site) -> No
         sizes.append(size_of(site.root / "repository"))
     assert sizes[2] - sizes[0] < 60_000, sizes
     listed = subprocess.run(
-        [site.restic, "-r", str(site.root / "repository"), "--password-file", str(site.root / "key"), "--no-lock", "ls",
-         "latest", "--tag", "part=paths"],
-        capture_output=True, text=True, check=True, env={"RESTIC_CACHE_DIR": str(site.root / "plain-cache"), "PATH": "/usr/bin"},
+        [
+            site.restic,
+            "-r",
+            str(site.root / "repository"),
+            "--password-file",
+            str(site.root / "key"),
+            "--no-lock",
+            "ls",
+            "latest",
+            "--tag",
+            "part=paths",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"RESTIC_CACHE_DIR": str(site.root / "plain-cache"), "PATH": "/usr/bin"},
     ).stdout
     assert f"{site.root}/data/files/one.txt" in listed
     assert f"{site.root}/repository/config" not in listed

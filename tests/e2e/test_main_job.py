@@ -50,7 +50,9 @@ def test_three_restic_processes_and_no_more(site: Site) -> None:
     run = site.json("backup")
     assert run["restic_processes"] == 3  # paths, staged dumps, commit
     assert {frozenset(tag for tag in snapshot["tags"] if tag.startswith("part=")) for snapshot in site.snapshots()} == {
-        frozenset({"part=paths"}), frozenset({"part=dumps"}), frozenset({"part=commit"})
+        frozenset({"part=paths"}),
+        frozenset({"part=dumps"}),
+        frozenset({"part=commit"}),
     }
 
 

@@ -53,8 +53,10 @@ def test_no_secret_is_to_be_seen(site: Site) -> None:
     site.policy(
         "notify: {channels: {hook: {url: {file: hook}}}, rules: [{on: ['run.*', failed, success], to: [hook]}]}\n"
     )
-    text = (site.root / "policy.yml").read_text().replace(
-        "password: {file: key}", "password: {file: key}, env: {AWS_SECRET_ACCESS_KEY: {file: backend}}"
+    text = (
+        (site.root / "policy.yml")
+        .read_text()
+        .replace("password: {file: key}", "password: {file: key}, env: {AWS_SECRET_ACCESS_KEY: {file: backend}}")
     )
     (site.root / "policy.yml").write_text(text)
     watcher = Watcher()

@@ -243,6 +243,13 @@ class TestFiles(EngineConformance):
         assert ("info", "is named more than once") in said
         assert ("warning", "is empty") in said
 
+    def test_link_is_refused_with_its_target(self, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        with pytest.raises(Precondition, match="only the link would be stored") as caught:
+            ENGINE.paths(self.item_of(source_of(tmp_path / "link")))
+        assert caught.value.hint == f"give its target: '{tmp_path}/real'"
+
     def test_every_wrong_path_is_named(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
         with pytest.raises(Precondition) as caught:
             ENGINE.probe(source_of(tmp_path / "one", tmp_path, tmp_path / "two\n"), at, undo)

@@ -71,7 +71,9 @@ def options(server: PostgresServer, **more: Any) -> Options:
 
 
 def source_of(server: PostgresServer, secret: str = PASSWORD, timeout: float = 60.0, **more: Any) -> Source:
-    return Source("shop", "main", "postgresql", "default", timeout, options(server, **more), lambda _ref: Secret(secret))
+    return Source(
+        "shop", "main", "postgresql", "default", timeout, options(server, **more), lambda _ref: Secret(secret)
+    )
 
 
 def databases(server: PostgresServer) -> list[str]:
@@ -163,7 +165,12 @@ class TestPostgresql(StreamConformance):
 
     def exists(self, item: Item, name: str) -> bool:
         quoted = name.replace("'", "''")
-        return self.server.psql(f"SET standard_conforming_strings = on; SELECT 1 FROM pg_database WHERE datname = '{quoted}'") == "1"
+        return (
+            self.server.psql(
+                f"SET standard_conforming_strings = on; SELECT 1 FROM pg_database WHERE datname = '{quoted}'"
+            )
+            == "1"
+        )
 
     def fingerprint(self, item: Item, name: str | None) -> object:
         return content(self.server, item.name if name is None else name)

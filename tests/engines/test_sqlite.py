@@ -101,7 +101,7 @@ def content(path: str) -> object:
 
 
 def _quoted(path: str) -> str:
-    return "".join(f"%{byte:02x}" if chr(byte) not in "/" else "/" for byte in os.fsencode(path))
+    return "".join(f"%{byte:02x}" if byte != 0x2F else "/" for byte in os.fsencode(path))
 
 
 def no_secret(_: object) -> Secret:
@@ -243,6 +243,19 @@ class TestSqlite(StreamConformance):
             assert b"only in the wal" in taken.data
             assert taken.end.counts["tag"] == 51
 
+    def test_dump_under_writes_without_wal(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        path = tmp_path / "journal.db"
+        fill(path, wal=False)
+        item = self.item_of(source_of(path, busy="30s"))
+        with self.write_load(item) as committed:
+            before = committed()
+            taken = self.take(item, at, undo)
+            assert committed() > before
+        assert taken.end.error == ""
+        name = self.bring(item, taken, self.new_name(tmp_path, "restored"), at, undo).name
+        self.assert_invariant(item, name)
+        assert not errors(ENGINE.verify(item, name, taken.end.counts, at, undo))
+
     def test_counts_are_of_tables_that_store_rows(self, item: Item, at: Executor, undo: RecordingUndo) -> None:
         counts = self.take(item, at, undo).end.counts
         assert counts["customer"] == 300
@@ -352,7 +365,7 @@ class TestSqlite(StreamConformance):
     ) -> None:
         _, name = self.restored(item, at, undo, tmp_path)
         path = item.source.options.path
-        crashed = "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(\"INSERT INTO tag VALUES ('late', 1)\"); db.commit(); os._exit(0)"
+        crashed = LATE
         subprocess.run([sys.executable, "-c", crashed, path], check=True)
         assert os.path.getsize(f"{path}-wal")
         kept = ENGINE.swap(item, name, self.new_name(tmp_path, "kept"), at, undo).name
@@ -401,6 +414,23 @@ class TestSqlite(StreamConformance):
         assert name == str(tmp_path / "beside.db")
         assert ENGINE.swap(item, "beside.db", "old.db", at, undo).name == str(tmp_path / "old.db")
 
+
+LATE = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("INSERT INTO tag VALUES ('late', 1)")
+db.commit()
+os._exit(0)
+"""
+
+CRASH = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size = 1")
+db.execute("BEGIN")
+db.execute("UPDATE customer SET name = hex(randomblob(2000))")
+os._exit(0)
+"""
 
 HOLDER = """
 import sqlite3, sys
@@ -479,11 +509,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _hot_journal(path: Path) -> None:
     fill(path, wal=False)
-    crash = (
-        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); db.execute('PRAGMA cache_size = 1');"
-        "db.execute('BEGIN'); db.execute('UPDATE customer SET name = hex(randomblob(2000))'); os._exit(0)"
-    )
-    subprocess.run([sys.executable, "-c", crash, str(path)], check=True)
+    subprocess.run([sys.executable, "-c", CRASH, str(path)], check=True)
     assert os.path.getsize(f"{path}-journal")
 
 

@@ -91,19 +91,47 @@ def by_us(times: list[datetime], wanted: Rules, zone: str) -> dict[datetime, lis
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(times=histories(), wanted=rules(), zone=st.sampled_from(ZONES))
-@example(times=[datetime(2024, 3, 31, 12, tzinfo=UTC) - timedelta(days=n) for n in range(40)], wanted=Rules(within="1m"), zone="UTC")
-@example(times=[datetime(2024, 2, 29, 12, tzinfo=UTC) - timedelta(days=n * 30) for n in range(30)], wanted=Rules(within_monthly="1y"), zone="UTC")
-@example(times=[datetime(2024, 11, 3, 9, tzinfo=UTC) - timedelta(minutes=n * 20) for n in range(30)], wanted=Rules(hourly=5), zone="Europe/Berlin")
-@example(times=[datetime(2023, 10, 29, 3, tzinfo=UTC) - timedelta(minutes=n * 20) for n in range(12)], wanted=Rules(hourly=-1), zone="Europe/Berlin")
-@example(times=[datetime(2021, 1, 6, tzinfo=UTC) - timedelta(days=n) for n in range(20)], wanted=Rules(weekly=2, yearly=1), zone="Asia/Tokyo")
-@example(times=[datetime(2021, 1, 6, tzinfo=UTC) - timedelta(days=n) for n in range(12)], wanted=Rules(daily=7, weekly=4), zone="UTC")
+@example(
+    times=[datetime(2024, 3, 31, 12, tzinfo=UTC) - timedelta(days=n) for n in range(40)],
+    wanted=Rules(within="1m"),
+    zone="UTC",
+)
+@example(
+    times=[datetime(2024, 2, 29, 12, tzinfo=UTC) - timedelta(days=n * 30) for n in range(30)],
+    wanted=Rules(within_monthly="1y"),
+    zone="UTC",
+)
+@example(
+    times=[datetime(2024, 11, 3, 9, tzinfo=UTC) - timedelta(minutes=n * 20) for n in range(30)],
+    wanted=Rules(hourly=5),
+    zone="Europe/Berlin",
+)
+@example(
+    times=[datetime(2023, 10, 29, 3, tzinfo=UTC) - timedelta(minutes=n * 20) for n in range(12)],
+    wanted=Rules(hourly=-1),
+    zone="Europe/Berlin",
+)
+@example(
+    times=[datetime(2021, 1, 6, tzinfo=UTC) - timedelta(days=n) for n in range(20)],
+    wanted=Rules(weekly=2, yearly=1),
+    zone="Asia/Tokyo",
+)
+@example(
+    times=[datetime(2021, 1, 6, tzinfo=UTC) - timedelta(days=n) for n in range(12)],
+    wanted=Rules(daily=7, weekly=4),
+    zone="UTC",
+)
 def test_decides_as_restic_does(forge: Forge, times: list[datetime], wanted: Rules, zone: str) -> None:
     assert by_us(times, wanted, zone) == by_restic(forge, times, wanted, zone)
 
 
 def test_the_comparison_can_fail(forge: Forge) -> None:
     """Two instants of one day in Tokyo lie in two days of UTC: with the wrong zone the two sides differ."""
-    times = [datetime(2024, 5, 2, 1, tzinfo=UTC), datetime(2024, 5, 1, 23, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)]
+    times = [
+        datetime(2024, 5, 2, 1, tzinfo=UTC),
+        datetime(2024, 5, 1, 23, tzinfo=UTC),
+        datetime(2024, 4, 1, tzinfo=UTC),
+    ]
     assert by_us(times, Rules(daily=2), "Asia/Tokyo") == by_restic(forge, times, Rules(daily=2), "Asia/Tokyo")
     assert by_us(times, Rules(daily=2), "UTC") != by_restic(forge, times, Rules(daily=2), "Asia/Tokyo")
 

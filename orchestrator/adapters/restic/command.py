@@ -216,6 +216,7 @@ class Call:
         return Outcome(
             what=self._request.what,
             where=f"repository {given.name}",
+            url=redact(given.url, secrets),
             exit=ended,
             stdout=_whole(self._out),
             stderr=redact(os.fsdecode(self._err.close()) or ended.stderr_tail, secrets),
@@ -236,7 +237,7 @@ class Call:
                     self._request.on_line(line)
             patience.opened = patience.opened or os.fstat(self._out).st_size > 0
             for said in self._err.lines():
-                patience.hear(os.fsdecode(said))
+                patience.hear(os.fsdecode(said), time.monotonic())
             if last:
                 return
             if self._must_end(patience):

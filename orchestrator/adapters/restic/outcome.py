@@ -50,7 +50,7 @@ class Outcome:
 
     what: the command in words ("backup") · where: "repository NAME" · stdout, stderr: all that it wrote (stderr without
     secrets; undecodable bytes as surrogates) · unreachable: why the watch gave the server up, else "" ·
-    stopped: we ended it ourselves · deadline: seconds that it was given.
+    stopped: we ended it ourselves · deadline: seconds that it was given · url: the repository's, without secrets.
     """
 
     what: str
@@ -62,6 +62,7 @@ class Outcome:
     stopped: bool = False
     deadline: float = 0.0
     local: bool = False
+    url: str = ""
 
     @property
     def code(self) -> int:
@@ -115,7 +116,7 @@ def _ours(outcome: Outcome) -> ResguardoError | None:
 def _by_code(outcome: Outcome) -> ResguardoError | None:
     if outcome.code == MISSING:
         return RepositoryMissing(
-            f"there is no repository at {outcome.where}", "check its url; `resguardo init` creates a new one"
+            f"{outcome.where}: there is none at {outcome.url}", "check its url; `resguardo init` creates a new one"
         )
     if outcome.code == PASSWORD:
         return WrongPassword(f"the password of {outcome.where} is wrong", "check what its `password` refers to")

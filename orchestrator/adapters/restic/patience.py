@@ -2,8 +2,8 @@
 
 restic retries a refusing server for 15 minutes and a silent one for longer, and says nothing before the repository is
 open except one line per retry. So, until it is open (a status line on stdout), `connect` seconds are enough when
-1. the newest such line is about the config, a key or a lock, the objects that are read or written first, and no
-   "operation successful" followed; or
+1. the newest such line is about the config or a key, which are read only then, or in the first `connect` seconds about
+   a lock (later ones are renewals), and no "operation successful" followed; or
 2. the repository is remote and the process neither read nor wrote a byte nor computed all that time.
 Once it is open restic's own patience holds: a network that comes back must not cost a long upload.
 """
@@ -32,10 +32,11 @@ class Patience:
     _activity: tuple[int, ...] = ()
     _moved: float = field(default=0.0)
 
-    def hear(self, line: str) -> None:
+    def hear(self, line: str, now: float) -> None:
         """Take one line of stderr."""
         if found := _RETRY.match(line):
-            self.complaint = found["why"]
+            if found["kind"] != "lock" or now - self.started < self.connect:
+                self.complaint = found["why"]
         elif _AGAIN.search(line):
             self.complaint = ""
 

@@ -28,7 +28,6 @@ NAME_BYTES = 63  # NAMEDATALEN - 1: longer names are cut by the server, silently
 _SOCKET_DIRS = ("/var/run/postgresql", "/run/postgresql", "/tmp")  # noqa: S108 - where servers put their sockets
 _FIXED = {
     "connect_timeout": str(CONNECT_LIMIT),
-    "application_name": "resguardo",
     "keepalives_idle": "60",
     "keepalives_interval": "10",
     "keepalives_count": "6",
@@ -56,11 +55,11 @@ class Target:
         """For messages."""
         return f"postgresql at {self.params['host']}:{self.params['port']}"
 
-    def conninfo(self, database: str) -> str:
+    def conninfo(self, database: str, **more: str) -> str:
         """Return a connection string, escaped: a database called `host=evil` stays a name."""
         from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - drivers are imported when used
 
-        return make_conninfo("", **self.params, dbname=database)
+        return make_conninfo("", **{**self.params, **more}, dbname=database)
 
     def environment(self) -> tuple[dict[str, str], dict[str, bytes]]:
         """Return (env, secrets) for a client program."""
@@ -216,6 +215,7 @@ def _driver_error() -> type[Exception]:
 _QUIET = """
 SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
   'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
+UNION ALL SELECT set_config('default_transaction_read_only', 'off', false)
 UNION ALL SELECT set_config('search_path', '', false) UNION ALL SELECT set_config('row_security', 'off', false)
 """
 
@@ -232,6 +232,7 @@ def connect(target: Target, database: str) -> Session:
             prepare_threshold=None,
             client_encoding="utf8",
             password=password,
+            application_name="resguardo",
         )
     except psycopg.Error as error:
         raise refused(error, target, database) from error

@@ -9,19 +9,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 
 from orchestrator.engines.postgresql import counts, properties, roles
 from orchestrator.engines.postgresql.connection import Session, Target, connect, one_line, target_of
 from orchestrator.engines.postgresql.incoming import pipe
 from orchestrator.engines.postgresql.options import Options
+from orchestrator.engines.postgresql.restore import FOOTER
 from orchestrator.engines.postgresql.tools import Tools, choose
 from orchestrator.model.engine import Dump, DumpEnd, Item
 from orchestrator.model.errors import ResguardoError
 from orchestrator.model.execution import Executor, Exit, Finding, Proc, Trailer, Undo
 
-FOOTER = b"-- PostgreSQL database dump complete"
 GLOBALS_MAGIC = b"--\n-- PostgreSQL database cluster dump"
 GLOBALS_FOOTER = b"-- PostgreSQL database cluster dump complete"
 
@@ -35,7 +35,7 @@ class Holder:
         self._until = monotonic() + limit
         session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # The clock is read before the snapshot is taken: the dump holds whatever was committed until then.
-        self.as_of: datetime = session.value("SELECT clock_timestamp()")
+        self.as_of: datetime = session.value("SELECT clock_timestamp()").astimezone(UTC)
         self.snapshot = str(session.value("SELECT pg_export_snapshot()"))
         self.properties = properties.read(session)
         self._counts: dict[str, int] = {}
@@ -231,7 +231,7 @@ def hints(end: Exit) -> tuple[Finding, ...]:
     known = (
         ("permission denied", "grant the role what it lacks: see docs/databases/postgresql.md"),
         ("row-level security", "ALTER ROLE … BYPASSRLS, or back up as a superuser"),
-        ("lock timeout", "find who holds the lock, or raise lock_timeout"),
+        ("statement timeout", "a lock was not had in time: find who holds the lock, or raise lock_timeout"),
         ("server closed the connection", "see the server's log: it was stopped, or a backend was ended"),
         ("terminating connection", "see the server's log: it was stopped, or a backend was ended"),
     )

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from types import TracebackType
 
 from orchestrator.model.engine import Data
-from orchestrator.model.errors import ResguardoError
+from orchestrator.model.errors import ResguardoError, RestoreFailed
 from orchestrator.model.execution import Exit, Proc
 
 PIPE = 1 << 20
+BLOCK = 1 << 18
+TAIL = 4096  # bytes within which a footer is looked for
 
 
 def pipe() -> tuple[int, int]:
@@ -22,6 +24,12 @@ def pipe() -> tuple[int, int]:
     with contextlib.suppress(OSError):  # the user's share of pipe memory may be spent
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE)
     return read, write
+
+
+def _write(fd: int, block: bytes) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 class Consumer:
@@ -98,23 +106,29 @@ class Incoming:
             head += block
         return head
 
-    def pour(self, head: bytes) -> int:
-        """Send `head` and all that follows; returns the descriptor to read from, which the caller closes."""
+    def pour(self, head: bytes, footer: bytes = b"") -> int:
+        """Send `head` and all that follows; returns the descriptor to read from, which the caller closes.
+
+        `footer` must occur near the end, else the consumer is stopped before its input ends.
+        """
         read, write = pipe()
-        self._pour = threading.Thread(target=self._send, args=(head, write), name="restore-pour", daemon=True)
+        arguments = (head, footer, write)
+        self._pour = threading.Thread(target=self._send, args=arguments, name="restore-pour", daemon=True)
         self._pour.start()
         return read
 
-    def _send(self, head: bytes, write: int) -> None:
+    def _send(self, head: bytes, footer: bytes, write: int) -> None:
         try:
-            view = memoryview(head)
-            while view:
-                view = view[os.write(write, view) :]
-            while os.splice(self._fd, write, PIPE):
-                pass
+            tail = block = head
+            while block:
+                tail = (tail + block)[-TAIL:] if len(block) < TAIL else block[-TAIL:]
+                _write(write, block)
+                block = os.read(self._fd, BLOCK)
             self._judge.join()
+            if self.error is None and footer not in tail:
+                self.error = RestoreFailed(f"the data lacks its end mark {footer.decode()!r}", "restore an older point")
             self._complete = self.error is None
-            if self.error is not None:
+            if not self._complete:
                 self.consumer.stop(0.0)
         except BrokenPipeError:
             pass  # the consumer ended first: its exit code tells why
@@ -131,7 +145,9 @@ class Incoming:
 
     def check(self) -> None:
         """Wait for the verdict after the end of the bytes. Raises DataDamaged."""
-        self._judge.join()
+        for thread in (self._judge, self._pour):
+            if thread is not None:
+                thread.join()
         if self.error is not None:
             raise self.error
 

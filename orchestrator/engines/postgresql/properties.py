@@ -176,8 +176,9 @@ def together(session: Session, statements: Sequence[str]) -> None:
 
 def _finishing(name: str, properties: Properties) -> list[tuple[str, list[str]]]:
     database = f"DATABASE {ident(name)}"
-    comment = "NULL" if properties.comment is None else literal(properties.comment)
-    steps = [("the comment", [f"COMMENT ON {database} IS {comment}"])]
+    steps: list[tuple[str, list[str]]] = []
+    if properties.comment is not None:
+        steps.append(("the comment", [f"COMMENT ON {database} IS {literal(properties.comment)}"]))
     if properties.owner:
         steps.append(("the owner", [f"ALTER {database} OWNER TO {ident(properties.owner)}"]))
     if properties.acl is not None:

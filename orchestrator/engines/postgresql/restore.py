@@ -11,12 +11,16 @@ from orchestrator.engines.postgresql.connection import NAME_BYTES, Session, Targ
 from orchestrator.engines.postgresql.incoming import Incoming
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.properties import Properties
-from orchestrator.engines.postgresql.quoting import ident
+from orchestrator.engines.postgresql.quoting import ident, literal
 from orchestrator.engines.postgresql.tools import Tools, choose
 from orchestrator.model.engine import Data, Item, Restored
 from orchestrator.model.errors import DataDamaged, Interrupted, Precondition, ResguardoError, RestoreFailed
 from orchestrator.model.execution import Executor, Exit, Finding, Undo
 
+FOOTER = b"-- PostgreSQL database dump complete"
+# Settings of the restoring role must not hinder it; those of the database are applied after the data.
+_WRITABLE = "-c default_transaction_read_only=off -c statement_timeout=0"
+UNFINISHED = "resguardo: being restored, not complete"  # until the end, so that a killed restore is recognised
 _HEAD = 1 << 18  # bytes within which a dump's own description of its database must end
 
 
@@ -69,6 +73,7 @@ def _create(session: Session, to: str, head: bytes, *, custom: bool) -> tuple[Pr
             properties.create(session, to, found)
     except ResguardoError as error:
         raise _not_created(error, to) from error
+    session.execute(f"COMMENT ON DATABASE {ident(to)} IS {literal(UNFINISHED)}")
     if found is None and options is None:
         text = f"the dump does not tell the encoding and locale of {to!r}: it has the server's default ones"
         notes.append(Finding("warning", text, "compare them with the original's: \\l in psql shows them"))
@@ -109,7 +114,7 @@ class _Loading:
     def load(self, head: bytes, *, custom: bool) -> list[Finding]:
         """Load everything. Raises RestoreFailed, DataDamaged."""
         env, secrets = self.target.environment()
-        stdin = self.incoming.pour(head)
+        stdin = self.incoming.pour(head, b"" if custom else FOOTER)
         try:
             proc = self.at.start(
                 self._argv(custom=custom),
@@ -129,7 +134,7 @@ class _Loading:
         return self._judged(end)
 
     def _argv(self, *, custom: bool) -> list[str]:
-        to = self.target.conninfo(self.to)
+        to = self.target.conninfo(self.to, options=_WRITABLE)
         if custom:
             options = ["--exit-on-error", "--single-transaction", "--no-password", "--format=custom"]
             return [self.tools.path("pg_restore"), *options, "--dbname", to]
@@ -145,11 +150,17 @@ class _Loading:
 
     def _judged(self, end: Exit) -> list[Finding]:
         if end.ok and self.incoming.whole():
-            lines = [one_line(line) for line in end.stderr_tail.splitlines() if "WARNING" in line or "warning" in line]
+            lines = [one_line(line) for line in end.stderr_tail.splitlines() if _is_warning(line)]
             return [Finding("warning", f"loading {self.to!r}: {line}") for line in lines]
         if self.incoming.consumer.refused:
             self.incoming.check()
         raise _load_failed(end, self.to)
+
+
+def _is_warning(line: str) -> bool:
+    # pg_dump wraps large objects in BEGIN and COMMIT: psql's own transaction ends there. That a failed restore leaves
+    # nothing behind is because we drop the database, and not because of the transaction.
+    return "warning" in line.lower() and "transaction in progress" not in line
 
 
 def _load_failed(end: Exit, to: str) -> RestoreFailed:
@@ -171,6 +182,7 @@ def _load_failed(end: Exit, to: str) -> RestoreFailed:
 def _finish(session: Session, target: Target, to: str, found: Properties | None, limit: float) -> list[Finding]:
     with connect(target, to) as fresh:
         fresh.execute("ANALYZE", limit=limit)
+    session.execute(f"COMMENT ON DATABASE {ident(to)} IS NULL")
     return [] if found is None else properties.apply(session, to, found)
 
 

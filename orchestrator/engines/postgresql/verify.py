@@ -8,6 +8,7 @@ from orchestrator.engines._common import compare
 from orchestrator.engines.postgresql import counts
 from orchestrator.engines.postgresql.connection import Session, connect, target_of
 from orchestrator.engines.postgresql.quoting import ident
+from orchestrator.engines.postgresql.restore import UNFINISHED
 from orchestrator.model.engine import Item
 from orchestrator.model.errors import ResguardoError
 from orchestrator.model.execution import Finding
@@ -35,12 +36,22 @@ def verify(item: Item, to: str, expected: Mapping[str, int]) -> list[Finding]:
     try:
         with connect(target_of(item.source, "restore"), to) as session:
             return [
+                *_unfinished(session, to),
                 *_compare(session, to, expected, limit),
                 *_invalid(session, to),
                 *_structure(session, to, limit),
             ]
     except ResguardoError as error:
         return [Finding("error", f"database {to!r} cannot be checked: {error.message}", error.hint)]
+
+
+def _unfinished(session: Session, to: str) -> list[Finding]:
+    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+    if session.value(query) != UNFINISHED:
+        return []
+    return [
+        Finding("error", f"the restore of {to!r} did not come to its end", f"DROP DATABASE {ident(to)}, restore again")
+    ]
 
 
 def _compare(session: Session, to: str, expected: Mapping[str, int], limit: float) -> list[Finding]:

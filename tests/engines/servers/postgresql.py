@@ -143,6 +143,12 @@ class PostgresServer:
             "--restrict-key=same",
         ]
         done = subprocess.run([*argv, *options, "-d", f"dbname='{name}'"], capture_output=True, check=True, timeout=100)
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    def dump_globals(self) -> str:
+        """What pg_dumpall --globals-only prints."""
+        argv = [str(self.bin / "pg_dumpall"), "-g", "-h", self.socket, "-p", str(self.port), "-U", SUPERUSER]
+        done = subprocess.run([*argv, "--restrict-key=same"], capture_output=True, check=True, timeout=100)
         return done.stdout.decode()
 
     def close(self) -> None:

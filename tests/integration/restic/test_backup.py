@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from orchestrator.adapters.interrupts import Interrupts
+from orchestrator.adapters.launch import launch
+from orchestrator.adapters.private import secrets_dir
 from orchestrator.adapters.restic import ResticRepository
+from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.engine import PathSet
-from orchestrator.model.errors import DumpFailed, ParentGone, Precondition, ResguardoError
+from orchestrator.model.errors import DumpFailed, Interrupted, ParentGone, Precondition, ResguardoError
 from tests.conftest import MakeRepository
-from tests.integration.restic.common import tags
+from tests.integration.restic.common import stored, tags
 
 HOSTILE = (
     b"new\nline",
@@ -123,7 +129,7 @@ def test_a_missing_path_is_partial_whatever_restic_exits_with(
 def test_all_paths_missing_is_a_precondition(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> None:
     with pytest.raises(Precondition, match="none of the paths"):
         repository.backup_paths(PathSet((str(tmp_path / "gone"),)), tags(), undo).wait()
-    assert repository.snapshots(undo) == []
+    assert stored(repository) == []
 
 
 @pytest.mark.parametrize("paths", [(), ("",), ("a\0b",)])
@@ -142,8 +148,7 @@ def test_an_unreadable_file_is_partial_and_named(repository: ResticRepository, u
     assert end.partial
     assert [path for path, _ in end.unreadable] == ["/proc/self/mem"]
     assert "input/output error" in end.unreadable[0][1]
-    kept = repository.snapshots(undo, tags=["part=paths"])
-    assert [one.id for one in kept] == [end.snapshot], "exit 3 keeps the snapshot with its tags"
+    assert stored(repository) == [end.snapshot], "exit 3 keeps the snapshot, tags and all"
 
 
 def test_parent_is_used_and_a_vanished_one_is_told(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> None:
@@ -193,8 +198,8 @@ def test_a_bad_stream_leaves_no_snapshot_and_no_lock(
 ) -> None:
     with pytest.raises(DumpFailed, match=r"x\.sql was not stored in repository local"):
         repository.backup_stream("x.sql", program, tags("stream"), undo).wait()
-    assert repository.snapshots(undo) == []
-    assert repository.locks(undo) == []
+    assert stored(repository) == []
+    assert stored(repository, "locks") == []
 
 
 def test_stop_ends_a_stream_without_a_snapshot(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> None:
@@ -210,7 +215,25 @@ def test_stop_ends_a_stream_without_a_snapshot(repository: ResticRepository, und
     assert running.poll()
     with pytest.raises(ResguardoError, match="was stopped"):
         running.wait()
-    assert repository.snapshots(undo) == []
+    assert stored(repository) == []
+
+
+def test_an_interrupted_run_leaves_no_snapshot_no_lock_and_no_secret(
+    make_repository: MakeRepository, state: StateFolder, undo: RunUndo, tmp_path: Path
+) -> None:
+    told = Interrupts()
+    settings = make_repository()._settings
+    repository = ResticRepository(settings, partial(secrets_dir, state), partial(launch, interrupts=told))
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    running = repository.backup_stream("x", ["/bin/sh", "-c", f"echo > '{fifo}'; exec sleep 60"], tags("stream"), undo)
+    fifo.read_bytes()
+    told.trigger(signal.SIGTERM)
+    with pytest.raises(Interrupted) as caught:
+        running.wait()
+    assert caught.value.exit_code == 143
+    assert (running.poll(), stored(repository), stored(repository, "locks")) == (True, [], [])
+    assert os.listdir(state.runtime) == []
 
 
 def test_a_vanishing_staging_directory_shows_in_the_figures(

@@ -36,7 +36,10 @@ def test_a_larger_share_brakes() -> None:
 def test_what_the_last_policy_would_remove_is_no_reason() -> None:
     assert ask(removing=POINTS[-8:], ageing=POINTS[-6:]) == ()
     (text,) = ask(removing=POINTS[-8:], ageing=POINTS[-4:])
-    assert text == "it would remove 4 of 10 restore points more than under the last policy that ran (40 %; max_forget is 30 %)"
+    assert (
+        text
+        == "it would remove 4 of 10 restore points more than under the last policy that ran (40 %; max_forget is 30 %)"
+    )
 
 
 def test_a_repository_that_shrank_brakes() -> None:

@@ -105,7 +105,7 @@ def test_by_id_by_run_and_by_a_beginning() -> None:
         choose(points, Choice(point="202606"))
     with pytest.raises(NoSuchPoint, match="no such restore point: 202"):
         choose(points, Choice(point="202"))
-    with pytest.raises(NoSuchPoint, match="no such restore point: hub.other@"):
+    with pytest.raises(NoSuchPoint, match=r"no such restore point: hub\.other@"):
         choose(points, Choice(point="hub.other@"))
 
 
@@ -122,5 +122,5 @@ def test_of_several_repositories_the_first_given_counts() -> None:
 
 
 def test_no_points_at_all() -> None:
-    with pytest.raises(NoSuchPoint, match="^there is no restore point\nHINT: resguardo list"):
+    with pytest.raises(NoSuchPoint, match=r"^there is no restore point\nHINT: resguardo list"):
         choose([], Choice())

@@ -62,7 +62,7 @@ def test_no_rule_keeps_everything() -> None:
 
 
 def test_nights_of_changing_clocks() -> None:
-    """02:30 does not exist on 29 March 2026 in Berlin, and exists twice on 25 October: one run each, as Debian's cron."""
+    """02:30 does not exist on 29 March 2026 in Berlin, and exists twice on 25 October: one run each."""
     zone = ZoneInfo("Europe/Berlin")
     start = datetime(2026, 3, 28, 12, tzinfo=UTC)
     assert [f"{at:%d %H:%M}" for at in schedule.times(["30 2 * * *"], start, start + timedelta(days=2), zone)] == [
@@ -80,7 +80,12 @@ def test_jobs_at_the_same_instant_count_once() -> None:
 
 @pytest.mark.parametrize(
     ("expression", "problem"),
-    [("0 2 * * sun", ""), ("61 * * * *", "bad minute"), ("* * *", "wrong number of fields"), ("0 0 30 2 *", "bad day-of-month")],
+    [
+        ("0 2 * * sun", ""),
+        ("61 * * * *", "bad minute"),
+        ("* * *", "wrong number of fields"),
+        ("0 0 30 2 *", "bad day-of-month"),
+    ],
 )
 def test_cron_expressions_are_checked(expression: str, problem: str) -> None:
     assert schedule.check(expression) == problem

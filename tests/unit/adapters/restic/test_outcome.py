@@ -36,7 +36,7 @@ def _ended(code: int, message: str = "", *, plain: str = "", signal: int | None 
 
 
 CASES = [
-    (_ended(10), RepositoryMissing, "there is no repository at repository local"),
+    (_ended(10, url="/srv/r"), RepositoryMissing, "repository local: there is none at /srv/r"),
     (_ended(12, "Fatal: wrong password"), WrongPassword, "the password of repository local is wrong"),
     (_ended(11, LOCKED), RepositoryLocked, "repository local is locked exclusively by PID 88 on vm (root) for 4.01s"),
     (_ended(11, "odd words"), RepositoryLocked, "repository local is locked: odd words"),

@@ -1,0 +1,560 @@
+"""What is PostgreSQL's own beside the conformance suite: rights, globals, the database itself, failing servers, swap."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from orchestrator.engines.postgresql import ENGINE, Options
+from orchestrator.engines.postgresql.connection import connect, target_of
+from orchestrator.engines.postgresql.quoting import ident
+from orchestrator.engines.postgresql.roles import plan, statements
+from orchestrator.model.engine import DumpEnd, Item, Restored, Source
+from orchestrator.model.errors import Precondition, ResguardoError, RestoreFailed, ServerUnreachable
+from orchestrator.model.execution import Executor
+from orchestrator.model.secret import Secret
+from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
+from tests.engines.recording import RecordingUndo
+from tests.engines.servers.postgresql import PASSWORD, SUPERUSER, PostgresServer
+from tests.engines.test_postgresql import LARGE, PROPERTIES, SCHEMA, content, databases, drop_all, made, source_of
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as running:
+        yield running
+
+
+def take(item: Item, at: Executor, undo: RecordingUndo) -> Taken:
+    with ENGINE.dump(item, at, undo) as dump:
+        data = read_all(dump.fd)
+        return Taken(data, dump.finish(), dump.trailer)
+
+
+def good(item: Item, at: Executor, undo: RecordingUndo) -> Taken:
+    taken = take(item, at, undo)
+    assert not taken.end.error
+    assert not trailer_problem(taken.data, taken.trailer)
+    return taken
+
+
+def bring(item: Item, data: bytes, to: str, at: Executor, undo: RecordingUndo, *, damaged: bool = False) -> Restored:
+    with PipeData(data, damaged=damaged) as pipe:
+        return ENGINE.restore(item, pipe, to, at, undo)
+
+
+def data_item(source: Source, at: Executor, undo: RecordingUndo) -> Item:
+    return next(item for item in ENGINE.probe(source, at, undo).items if item.role == "data")
+
+
+def session(server: PostgresServer, database: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(host=server.socket, port=server.port, user=SUPERUSER, dbname=database)
+
+
+@pytest.fixture
+def least(server: PostgresServer) -> Iterator[None]:
+    server.psql(r"CREATE ROLE bk LOGIN BYPASSRLS PASSWORD 'b:k\p'; GRANT pg_read_all_data, pg_monitor TO bk;")
+    yield
+    server.psql("DROP ROLE bk")
+
+
+@pytest.mark.usefixtures("least")
+class TestRights:
+    def test_least_rights_dump_everything(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        sql = (
+            SCHEMA
+            + "ALTER TABLE customer ENABLE ROW LEVEL SECURITY; SELECT lo_unlink(oid) FROM pg_largeobject_metadata"
+        )
+        with made(server, "shop", sql):
+            over_tcp: dict[str, Any] = {"socket": None, "host": "127.0.0.1", "user": "bk", "password": {"env": "X"}}
+            source = source_of(server, secret=r"b:k\p", database="shop", **over_tcp)
+            facts = ENGINE.probe(source, at, undo)
+            assert not facts.findings
+            assert facts.server.startswith(server.bin.parts[-2])
+            assert [item.role for item in facts.items] == ["globals", "data"]
+            good(facts.items[0], at, undo)
+            taken = good(facts.items[1], at, undo)
+            assert not taken.end.findings
+            counts = taken.end.counts
+            wanted = {
+                "public.customer": 300,
+                "public.measure_1": 31,
+                "public.child": 1,
+                "public.parent": 1,
+                "#triggers": 1,
+            }
+            assert {key: counts[key] for key in wanted} == wanted
+            assert "public.measure" not in counts
+            bring(Item(source_of(server, database="shop"), "shop", "sql"), taken.data, "again", at, undo)
+            assert content(server, "again")[0] == content(server, "shop")[0]
+
+    def test_restoring_takes_another_role(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        with made(server, "shop", "CREATE TABLE t AS SELECT 1 AS a"):
+            item = data_item(source_of(server, user="bk", database="shop"), at, undo)
+            taken = good(item, at, undo)
+            with pytest.raises(RestoreFailed, match="permission denied to create database") as caught:
+                bring(item, taken.data, "again", at, undo)
+            assert "restore_user" in (caught.value.hint or "")
+            able = Item(source_of(server, user="bk", database="shop", restore_user=SUPERUSER), "shop", "sql")
+            bring(able, taken.data, "again", at, undo)
+            assert not errors(ENGINE.verify(able, "again", taken.end.counts, at, undo))
+
+    def test_secrets_reach_no_argument_vector(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        with made(server, "shop", LARGE):
+            source = source_of(server, socket=None, host="127.0.0.1", password={"env": "X"}, database="shop")
+            with ENGINE.dump(data_item(source, at, undo), at, undo) as dump:
+                assert os.read(dump.fd, 100)
+                pid = next(process.pid for process in undo.living())
+                words = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+                assert b"--snapshot=" in words
+                assert b"PGPASSFILE=" in words
+                assert b"su per" not in words
+
+
+def test_all_lists_what_accepts_connections_and_is_wanted(
+    server: PostgresServer, at: Executor, undo: RecordingUndo
+) -> None:
+    names = ["globals", "test_a", "Test_b", "with\nline", "host=evil dbname=x", "test"]
+    with made(server, "shop", "SELECT 1"):
+        for name in names:
+            server.psql(f"CREATE DATABASE {ident(name)}")
+        server.psql("CREATE DATABASE closed ALLOW_CONNECTIONS false")
+        server.psql("CREATE DATABASE mold IS_TEMPLATE true")
+        facts = ENGINE.probe(source_of(server, database="all", exclude=["test_*", "postgres"]), at, undo)
+        server.psql("ALTER DATABASE mold IS_TEMPLATE false")
+    found = [(item.name, item.role) for item in facts.items]
+    wanted = {"globals", "Test_b", "with\nline", "host=evil dbname=x", "test", "shop"}
+    assert found[0] == ("globals+", "globals")
+    assert set(found[1:]) == {(name, "data") for name in wanted}
+    assert all(item.bytes for item in facts.items)
+
+
+SPECIAL = r"""
+CREATE ROLE "own'er"; CREATE ROLE reader
+;;CREATE DATABASE special TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' OWNER "own'er" CONNECTION LIMIT 7
+;;ALTER DATABASE special SET search_path TO "$user", public, 'Odd Schema'
+;;ALTER DATABASE special SET work_mem TO '7MB'; ALTER DATABASE special SET default_transaction_read_only TO on
+;;ALTER ROLE reader IN DATABASE special SET statement_timeout TO '5s'; COMMENT ON DATABASE special IS 'it''s \\ special'
+;;REVOKE ALL ON DATABASE special FROM PUBLIC; GRANT CONNECT ON DATABASE special TO reader WITH GRANT OPTION
+;;CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'
+"""
+
+
+class TestDatabaseItself:
+    """Encoding, locale, owner, settings, grants: what a dump without --create does not hold."""
+
+    @pytest.fixture(autouse=True)
+    def _special(self, server: PostgresServer) -> Iterator[None]:
+        for statement in SPECIAL.split("\n;;"):
+            server.psql(statement)
+        writable = "SET default_transaction_read_only = off; SET client_encoding = 'UTF8';"
+        server.psql(f"{writable} CREATE TABLE public.t AS SELECT 'nämé'::text AS a", "special")
+        server.psql("CREATE TABLE t AS SELECT 'ä'::text AS a UNION SELECT 'z'", "sorted")
+        yield
+        drop_all(server)
+        server.psql('DROP ROLE "own\'er"; DROP ROLE reader')
+
+    @pytest.mark.parametrize("name", ["special", "sorted"])
+    def test_plain_brings_all_of_it_back(
+        self, name: str, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        item = data_item(source_of(server, database=name), at, undo)
+        taken = good(item, at, undo)
+        assert bring(item, taken.data, "again", at, undo).findings == ()
+        assert content(server, "again") == content(server, name)
+        assert "7MB" in content(server, "special")[1], "the comparison does not see settings"
+        assert not errors(ENGINE.verify(item, "again", taken.end.counts, at, undo))
+
+    @pytest.mark.parametrize("name", ["special", "sorted"])
+    def test_custom_brings_encoding_and_locale_back(
+        self, name: str, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        item = data_item(source_of(server, database=name, format="custom"), at, undo)
+        taken = good(item, at, undo)
+        assert [finding.level for finding in bring(item, taken.data, "again", at, undo).findings] == ["warning"]
+        own, again = (server.psql(PROPERTIES, each).split("|")[:5] for each in (name, "again"))
+        assert own == again
+        assert server.dump("again", "--no-owner") == server.dump(name, "--no-owner")
+
+    def test_a_dump_of_another_make_is_restored_and_said(
+        self, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        server.psql(SCHEMA, "sorted")
+        item = Item(source_of(server, database="sorted"), "sorted", "sql")
+        restored = bring(item, server.dump("sorted").encode(), "again", at, undo)
+        assert [finding.message for finding in restored.findings] == [
+            "the dump does not tell the encoding and locale of 'again': it has the server's default ones"
+        ]
+        assert content(server, "again")[0] == content(server, "sorted")[0]
+
+    def test_a_missing_owner_is_said(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        item = data_item(source_of(server, database="special"), at, undo)
+        data = good(item, at, undo).data.replace(b'"owner": "own\'er"', b'"owner": "nobody"')
+        restored = bring(item, data, "again", at, undo)
+        assert ["nobody" in finding.message for finding in restored.findings] == [True]
+
+
+class TestRestore:
+    def test_psql_alone_restores_a_plain_dump(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        with made(server, "shop", SCHEMA):
+            taken = good(Item(source_of(server, database="shop"), "shop", "sql"), at, undo)
+            server.psql("CREATE DATABASE byhand TEMPLATE template0")
+            argv = [
+                str(server.bin / "psql"),
+                "-X1",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                server.socket,
+                "-p",
+                str(server.port),
+            ]
+            argv += ["-U", SUPERUSER, "-d", "byhand", "-f", "-"]
+            subprocess.run(argv, input=taken.data, check=True, capture_output=True, timeout=60)
+            assert content(server, "byhand")[0] == content(server, "shop")[0]
+
+    def test_damaged_custom_dump_leaves_no_database(
+        self, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        with made(server, "shop", SCHEMA):
+            item = Item(source_of(server, database="shop", format="custom"), "shop", "pgdump")
+            taken = good(item, at, undo)
+            before = databases(server)
+            for share in (0.0, 0.001, 0.5, 0.99, 1.0):
+                with pytest.raises(ResguardoError):
+                    bring(item, taken.data[: int(len(taken.data) * share)], "again", at, undo, damaged=True)
+                assert databases(server) == before
+
+    def test_data_without_their_end_are_refused(
+        self, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        with made(server, "shop", LARGE):
+            item = Item(source_of(server, database="shop"), "shop", "sql")
+            taken = good(item, at, undo)
+            with pytest.raises(RestoreFailed, match="end mark"):
+                bring(item, taken.data[:-400_000], "again", at, undo)
+            assert "'again'" not in databases(server)
+
+    def test_failing_sql_leaves_no_database(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        with made(server, "shop", LARGE):
+            item = Item(source_of(server, database="shop"), "shop", "sql")
+            data = good(item, at, undo).data.replace(b"COPY public.bulk", b"SELECT 1/0; COPY public.bulk")
+            with pytest.raises(RestoreFailed, match="division by zero"):
+                bring(item, data, "again", at, undo)
+            assert "'again'" not in databases(server)
+
+    def test_a_name_too_long_is_refused(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        item = Item(source_of(server, database="postgres"), "postgres", "sql")
+        with pytest.raises(RestoreFailed, match="cannot name a database"):
+            bring(item, b"", "ü" * 32, at, undo)
+
+
+ROLES = """CREATE ROLE "te;am'"; CREATE ROLE ann LOGIN PASSWORD 'old'; GRANT "te;am'" TO ann; CREATE ROLE bob IN ROLE "te;am'";
+ALTER ROLE ann SET work_mem TO '9MB'; COMMENT ON ROLE ann IS 'a;b'"""
+
+
+class TestGlobals:
+    @pytest.fixture(autouse=True)
+    def _roles(self, server: PostgresServer) -> Iterator[None]:
+        server.psql(ROLES)
+        yield
+        server.psql('DROP ROLE IF EXISTS ann; DROP ROLE IF EXISTS bob; DROP ROLE "te;am\'"')
+
+    def test_only_what_is_missing_is_added(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        item = ENGINE.probe(source_of(server, database="postgres"), at, undo).items[0]
+        taken = good(item, at, undo)
+        assert taken.end.counts["role ann"] == 1
+        before = server.dump_globals()
+        assert bring(item, taken.data, "globals", at, undo).findings == ()
+        assert server.dump_globals() == before
+        server.psql("DROP ROLE ann; REVOKE \"te;am'\" FROM bob; ALTER ROLE bob LOGIN PASSWORD 'new'")
+        password = "SELECT rolpassword FROM pg_authid WHERE rolname = 'bob'"
+        changed = server.psql(password)
+        assert errors(ENGINE.verify(item, "globals", taken.end.counts, at, undo))
+        findings = bring(item, taken.data, "globals", at, undo).findings
+        assert not errors(ENGINE.verify(item, "globals", taken.end.counts, at, undo))
+        assert [(finding.level, "bob" in finding.message) for finding in findings] == [("info", True)]
+        assert server.psql(password) == changed
+        assert server.psql("SELECT pg_has_role('bob', $$te;am'$$, 'MEMBER')") == "f"
+        server.psql('ALTER ROLE bob NOLOGIN PASSWORD NULL; GRANT "te;am\'" TO bob')
+        assert server.dump_globals() == before
+
+    def test_damaged_globals_change_nothing(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        item = ENGINE.probe(source_of(server, database="postgres"), at, undo).items[0]
+        data = good(item, at, undo).data.replace(b"CREATE ROLE", b"CREATE ROLE fresh; CREATE ROLE", 1)
+        with pytest.raises(ResguardoError):
+            bring(item, data, "globals", at, undo, damaged=True)
+        assert server.psql("SELECT count(*) FROM pg_roles WHERE rolname = 'fresh'") == "0"
+
+    def test_without_passwords_when_they_cannot_be_read(
+        self, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        server.psql("CREATE ROLE weak LOGIN")
+        try:
+            item = ENGINE.probe(source_of(server, database="postgres", user="weak"), at, undo).items[0]
+            taken = good(item, at, undo)
+        finally:
+            server.psql("DROP ROLE weak")
+        assert b"CREATE ROLE ann" in taken.data
+        assert b"PASSWORD" not in taken.data
+        assert [finding.level for finding in taken.end.findings] == ["warning"]
+
+
+def test_statements_are_cut_where_they_end() -> None:
+    script = "-- a;b\n\\restrict x\nCREATE ROLE \"a;\"\"b\";\nCOMMENT ON ROLE c IS E'\\';''x';SET a = 'b;c';\n"
+    assert list(statements(script)) == ['CREATE ROLE "a;""b"', "COMMENT ON ROLE c IS E'\\';''x'", "SET a = 'b;c'"]
+
+
+def test_plan_leaves_tablespaces_and_says_so() -> None:
+    planned = plan("CREATE ROLE a;CREATE TABLESPACE t OWNER a LOCATION '/x';GRANT a TO b;", ["b"], [])
+    assert planned.run == ("CREATE ROLE a", "GRANT a TO b")
+    assert "TABLESPACE" in planned.findings[0].message
+
+
+class TestFailures:
+    """Each has a server of its own, which is made to fail."""
+
+    @pytest.fixture
+    def own(self) -> Iterator[PostgresServer]:
+        with PostgresServer() as server:
+            server.psql("CREATE DATABASE shop")
+            server.psql(LARGE, "shop")
+            yield server
+
+    @contextmanager
+    def under_way(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> Iterator[Any]:
+        with ENGINE.dump(data_item(source_of(own, database="shop"), at, undo), at, undo) as dump:
+            assert os.read(dump.fd, 100)
+            yield dump
+
+    def ended(self, dump: Any) -> DumpEnd:
+        read_all(dump.fd)
+        end: DumpEnd = dump.finish()
+        assert end.error
+        return end
+
+    def test_server_stopped_midway(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        with self.under_way(own, at, undo) as dump:
+            own.kill()
+            assert any(finding.hint for finding in self.ended(dump).findings)
+
+    @pytest.mark.parametrize("whose", ["application_name = 'pg_dump'", "application_name = 'resguardo'"])
+    def test_backend_terminated_midway(
+        self, whose: str, own: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        with self.under_way(own, at, undo) as dump:
+            query = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {whose}"
+            assert own.psql(query) == "1"
+            self.ended(dump)
+
+    def test_frozen_server_holds_nobody(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        with self.under_way(own, at, undo):
+            own.freeze()
+            began = time.monotonic()
+        assert time.monotonic() - began < 15
+        undo.assert_clean()
+        with pytest.raises(ServerUnreachable) as caught:
+            ENGINE.probe(source_of(own, database="shop"), at, undo)
+        assert_told(caught.value)
+        own.freeze(thaw=True)
+        good(data_item(source_of(own, database="shop"), at, undo), at, undo)
+
+    def test_a_query_has_a_limit_of_ours(self, own: PostgresServer) -> None:
+        with connect(target_of(source_of(own)), "shop") as one:
+            own.freeze()
+            began = time.monotonic()
+            with pytest.raises(ServerUnreachable, match=r"no answer within 0\.5 s"):
+                one.execute("SELECT 1", limit=0.5)
+            assert time.monotonic() - began < 5
+
+    def test_locked_table(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        item = data_item(source_of(own, database="shop", lock_timeout="1s"), at, undo)
+        with session(own, "shop") as blocker:
+            blocker.execute("LOCK TABLE bulk IN ACCESS EXCLUSIVE MODE")
+            end = take(item, at, undo).end
+        assert "timeout" in end.error
+        assert "lock_timeout" in (end.findings[0].hint or "")
+
+    def test_deadline(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        item = data_item(source_of(own, database="shop", timeout=2.0), at, undo)
+        with ENGINE.dump(item, at, undo) as dump:
+            assert os.read(dump.fd, 100)
+            assert "took too long" in dump.finish().error  # nobody reads, so it cannot end
+
+    def test_server_dies_while_restoring(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        item = data_item(source_of(own, database="shop"), at, undo)
+        data = good(item, at, undo).data.replace(b"COPY public.bulk", b"SELECT pg_sleep(60);COPY public.bulk")
+
+        def stop() -> None:
+            sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+            while own.psql(sleeping) != "1":
+                time.sleep(0.05)
+            own.kill()
+
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        with pytest.raises(RestoreFailed) as caught:
+            bring(item, data, "again", at, undo)
+        stopper.join()
+        assert "'again' is still there" in str(caught.value)
+        assert caught.value.hint == 'DROP DATABASE "again"'
+        own.start()
+        found = errors(ENGINE.verify(item, "again", {}, at, undo))
+        assert ["did not come to its end" in finding.message for finding in found] == [True]
+
+
+class TestVerify:
+    def test_damaged_indexes_are_found(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        sql = """CREATE FUNCTION f(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i'; CREATE TABLE t AS SELECT
+          generate_series(1, 50) AS a; CREATE INDEX te ON t (public.f(a)); CREATE INDEX tb ON t (a);"""
+        with made(server, "shop", sql):
+            item = data_item(source_of(server, database="shop"), at, undo)
+            counts = good(item, at, undo).end.counts
+            assert ENGINE.verify(item, "shop", counts, at, undo) == []
+            server.psql("CREATE OR REPLACE FUNCTION f(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT -i'", "shop")
+            found = errors(ENGINE.verify(item, "shop", counts, at, undo))
+            assert ["public.te" in finding.message for finding in found] == [True]
+            server.psql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tb'::regclass", "shop")
+            found = errors(ENGINE.verify(item, "shop", {}, at, undo))
+            assert any("tb is not valid" in finding.message for finding in found)
+            assert server.psql("SELECT count(*) FROM pg_extension", "shop") == "1"
+
+    def test_every_difference_counts(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        changes = (
+            "DROP TRIGGER note_it ON orders",
+            "DROP VIEW rich",
+            "CREATE TABLE extra ()",
+            "SELECT lo_unlink(5001)",
+            "DROP INDEX customer_name",
+            "INSERT INTO audit VALUES ('x')",
+            "DROP SEQUENCE ticket",
+        )
+        with made(server, "shop", SCHEMA):
+            item = data_item(source_of(server, database="shop"), at, undo)
+            before = len(changes) * [0]
+            counts = good(item, at, undo).end.counts
+            assert not errors(ENGINE.verify(item, "shop", counts, at, undo))
+            for number, change in enumerate(changes):
+                server.psql(change, "shop")
+                before[number] = len(errors(ENGINE.verify(item, "shop", counts, at, undo)))
+            assert before == sorted(set(before)), "a change added no finding"
+            assert before[0] > 0
+
+    def test_as_of_lies_within_the_dump(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        with made(server, "shop", SCHEMA):
+            item = data_item(source_of(server, database="shop"), at, undo)
+            began = datetime.now(UTC)
+            as_of = good(item, at, undo).end.as_of
+            assert as_of is not None
+            assert began <= as_of <= datetime.now(UTC)
+
+
+TABLES = "SELECT relname FROM pg_class WHERE relname IN ('old', 'new')"
+
+
+class TestSwap:
+    def test_busy_databases_are_swapped(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        over = threading.Event()
+
+        def come_again_and_again() -> None:
+            while not over.is_set():
+                try:
+                    with session(server, "shop") as one:
+                        while not over.is_set():
+                            one.execute("SELECT pg_sleep(0.01)")
+                except psycopg.Error:
+                    continue
+
+        with made(server, "shop", "CREATE TABLE old ()"):
+            server.psql("CREATE DATABASE again")
+            server.psql("CREATE TABLE new ()", "again")
+            clients = [threading.Thread(target=come_again_and_again) for _ in range(3)]
+            for client in clients:
+                client.start()
+            try:
+                kept = ENGINE.swap(Item(source_of(server, database="shop"), "shop", "sql"), "again", "before", at, undo)
+            finally:
+                over.set()
+                for client in clients:
+                    client.join(20)
+            assert kept.name == "before"
+            assert server.psql(TABLES, "shop") == "new"
+            assert server.psql(TABLES, "before") == "old"
+            assert "'again'" not in databases(server)
+
+    def test_sessions_that_cannot_be_ended(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        server.psql("CREATE ROLE poor LOGIN CREATEDB")
+        with made(server, "shop", "CREATE TABLE old ()"):
+            server.psql("CREATE DATABASE again OWNER poor")
+            server.psql("ALTER DATABASE shop OWNER TO poor")
+            item = Item(source_of(server, database="shop", user="poor"), "shop", "sql")
+            with session(server, "shop") as one, pytest.raises(RestoreFailed, match="nothing was changed") as caught:
+                one.execute("SELECT 1")
+                ENGINE.swap(item, "again", "before", at, undo)
+            assert_told(caught.value)
+            assert {"'shop'", "'again'"} <= set(databases(server))
+            assert "'before'" not in databases(server)
+        server.psql("DROP ROLE poor")
+
+    def test_without_an_original(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        with made(server, "again", "SELECT 1"):
+            item = Item(source_of(server, database="shop"), "shop", "sql")
+            assert ENGINE.swap(item, "again", "before", at, undo).name is None
+            assert "'shop'" in databases(server)
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"container": "db"}, "not available in this version"),
+            ({"host": "h", "socket": "/s"}, "exclude each other"),
+            ({"service_file": "f"}, "needs service"),
+            ({"database": "x", "exclude": ["y"]}, "exclude is given"),
+            ({"restore_password": {"env": "X"}}, "needs restore_user"),
+            ({"tls": {"cert": "c"}}, "belong together"),
+            ({"tls": {"mode": "verify-full"}}, "needs ca"),
+            ({"password": "plain"}, "reference to a secret"),
+            ({"port": 70000}, "65535"),
+            ({"lock_timeout": 5}, "not a duration"),
+        ],
+    )
+    def test_refused(self, given: dict[str, Any], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            Options.model_validate(given, context={"directory": "/etc/rsg"})
+
+    def test_tls(self) -> None:
+        with_ca = Options.model_validate({"host": "db", "tls": {"ca": "ca.pem"}}, context={"directory": "/etc/rsg"})
+        params = target_of(Source("s", "n", "postgresql", "t", 1.0, with_ca, lambda _ref: Secret(""))).params
+        assert (params["sslmode"], params["sslrootcert"]) == ("verify-full", "/etc/rsg/ca.pem")
+        without = Source("s", "n", "postgresql", "t", 1.0, Options(host="db"), lambda _ref: Secret(""))
+        assert target_of(without).params["sslmode"] == "prefer"
+
+    def test_service_file(self, server: PostgresServer, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        file = tmp_path / "services.conf"
+        lines = [
+            "# ours",
+            "[shop]",
+            "host=127.0.0.1",
+            f"port={server.port}",
+            f"user={SUPERUSER}",
+            f"password={PASSWORD}",
+        ]
+        file.write_text("\n".join(lines))
+        given = {"service": "shop", "service_file": str(file), "database": "postgres"}
+        source = Source("s", "n", "postgresql", "t", 60.0, Options.model_validate(given), lambda _ref: Secret(""))
+        good(data_item(source, at, undo), at, undo)
+        absent = Options.model_validate(given | {"service": "x"})
+        with pytest.raises(Precondition) as caught:
+            ENGINE.probe(Source("s", "n", "postgresql", "t", 60.0, absent, lambda _ref: Secret("")), at, undo)
+        assert_told(caught.value)

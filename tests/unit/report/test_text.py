@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestrator.model.engine import Facts, Item, Source
+from orchestrator.model.point import PointItem, PointSource, State
+from orchestrator.model.record import RestoredItem
+from orchestrator.model.secret import Secret
+from orchestrator.planning.backup import BackupPlan, Limits, Probed, Trouble, plan_points
+from orchestrator.planning.guard import brakes
+from orchestrator.planning.retention import decide
+from orchestrator.planning.simulate import Calendar, simulate
+from orchestrator.planning.spans import Span
+from orchestrator.planning.status import RepositoryStatus, Status, services
+from orchestrator.planning.tidy import Orphan, RetentionPlan
+from orchestrator.report.document import document, plain, restore_points, run_document
+from orchestrator.report.status import status_text
+from orchestrator.report.text import (
+    plan_text,
+    point_text,
+    points_table,
+    restored_text,
+    retention_text,
+    run_text,
+    simulation_text,
+)
+from tests.unit.planning.points import Rules, point, source
+from tests.unit.report.records import FAILED, RUN, START
+
+NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+
+
+def test_a_runs_summary() -> None:
+    assert run_text(RUN).split("\n") == [
+        "result     backup succeeded on hub-01 (exit 0)",
+        "run        20260615T020000Z-abcdef",
+        "start      2026-06-15 02:00:00Z",
+        "end        2026-06-15 02:03:07Z",
+        "took       3 min 07 s",
+        "size       5.5 KiB",
+        "points     1 restore point in 3 snapshots",
+        "to local   2.0 KiB added, forgot 1 restore points",
+        "forgotten  1 restore point",
+        "",
+        "SOURCE     ENGINE  STATE     SIZE        TOOK",
+        "hub/main   sqlite  taken  1.5 KiB       0.4 s",
+        "hub/files  files   taken  4.0 KiB  1 min 15 s",
+        "",
+        "forgot hub.default@20260101T020000Z-000000 (no keep-rule wants it)",
+    ]
+
+
+def test_failures_are_told_with_reason_and_hint() -> None:
+    text = run_text(FAILED)
+    assert "result     backup finished in part on hub-01: 1 of 3 sources not taken (exit 3)" in text
+    assert "hub/mail failed: server 10.0.0.9 does not answer\n  HINT: start it" in text
+    assert "hub/mail: old server\n  HINT: update it" in text
+
+
+def test_hostile_errors_cannot_steer_the_terminal() -> None:
+    hostile = replace(FAILED.services[0].sources[2], error="x\x1b]0;owned\x07\nsecond line", name="mail\x1b[2J")
+    text = run_text(replace(FAILED, services=(replace(FAILED.services[0], sources=(hostile,)),)))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "second line" in text
+
+
+def test_the_list() -> None:
+    points = [
+        replace(point(NOW - timedelta(hours=3), sources=(source("main"), source("files"))), bytes=1536),
+        replace(point(NOW - timedelta(days=3), partial=True), retired=True, damaged=True),
+    ]
+    lines = points_table(points, NOW).split("\n")
+    assert lines[0].split() == ["POINT", "TIME", "AGE", "STATE", "SIZE", "REPOSITORY", "SOURCES"]
+    assert "3 h  committed" in lines[1]
+    assert lines[1].endswith("1.5 KiB  local       main, files")
+    assert "partial, damaged, retired" in lines[2]
+    assert points_table([], NOW) == "no restore points"
+
+
+def test_one_point_whole() -> None:
+    item = PointItem("a'b\n", "dumps", "d" * 64, "/main.a.sql", 10, "a" * 64, counts={"users": 3, "\x1b[1m": 1})
+    found = point(
+        NOW, sources=(PointSource("main", "sqlite", "taken", (item,), state=State.CHECKED), source("x", "failed"))
+    )
+    text = point_text(found, NOW)
+    assert "a'b\\n" in text
+    assert "counts of main/a'b\\n: \\x1b[1m 1, users 3" in text
+    assert "x failed: x did not answer" in text
+
+
+def planned() -> BackupPlan:
+    def made(name: str) -> Source:
+        return Source("hub", name, "sqlite", "default", 60.0, object(), lambda _: Secret("hunter22"))
+
+    probed = [
+        Probed(made("main"), Facts((Item(made("main"), "all", "sql", 100),))),
+        Probed(made("gone"), trouble=Trouble("shop.db is missing", "check its path", 4)),
+    ]
+    return BackupPlan("hub-01", "local", plan_points(probed, Limits(1000, 500), {}), 2, forget="it was never done")
+
+
+def test_a_plan() -> None:
+    text = plan_text(planned())
+    assert "retention    due: it was never done" in text
+    assert "check        not due" in text
+    assert "hub/main  all   sqlite  default  staged            100 B" in text
+    assert "error: hub/gone: shop.db is missing\n  HINT: check its path" in text
+
+
+def test_retention_says_every_reason() -> None:
+    points = [point(NOW - timedelta(days=n)) for n in range(4)]
+    decision = decide(points, Rules(last=3), NOW, "UTC")
+    stop = brakes(listed=points, removing=points, ageing=[], expected=(), found=(), max_forget=0.3, now=NOW)
+    plan = RetentionPlan(
+        "local",
+        (("hub", "default", decision),),
+        (Orphan(("a",), "hub.default@x", ours=False, reason="its run is not known here"),),
+        (),
+        stop,
+        ("old",),
+    )
+    text = retention_text(plan)
+    assert "hub, tier default, in local: forget 1 of 4 restore points" in text
+    assert f"forget  {points[3].id}  2026-06-12 12:00:00Z  no keep-rule wants it" in text
+    assert "leave  hub.default@x  its run is not known here" in text
+    assert "retired, all restore points stay: old" in text
+    assert "refused: it would remove 4 of 4" in text
+
+
+def test_a_simulation() -> None:
+    found = simulate([], Rules(last=2), Calendar(), NOW, Span(days=9), "UTC")
+    text = simulation_text("hub", "default", found)
+    assert "kept     2 restore points" in text
+    assert "last       2" in text
+    assert "2026-06-24 02:00:00Z  last" in text
+
+
+def test_status_says_how_each_service_stands() -> None:
+    day = timedelta(days=1)
+    local = RepositoryStatus("local", "/srv/r", NOW - 3 * day, None, ("resguardo prune is due: it was never done",))
+    judged = services([point(NOW - 2 * day)], {("hub", "default"), ("mail", "default")}, NOW, day)
+    text = status_text(Status("hub-01", judged, (local,), RUN, 2, RUN.events), NOW)
+    assert "hub      default  overdue  2026-06-13 12:00:00Z" in text
+    assert "mail     default  none     -" in text
+    assert "repository local (/srv/r): last listed 3 d ago, never checked\n  resguardo prune is due" in text
+    assert "last backup: success, 9 h ago" in text
+    assert "2 notifications not delivered yet" in text
+
+
+def test_what_a_restore_did() -> None:
+    done = [RestoredItem("main", "all", "hub.default@x", "/to/main.sqlite", "restored", 10, 0.5, kept="main_before")]
+    assert "main    all   restored  10 B  0.5 s  /to/main.sqlite  main_before" in restored_text(
+        replace(RUN, command="restore"), done
+    )
+
+
+def test_the_run_document() -> None:
+    body = json.loads(json.dumps(document("backup", run_document(RUN))))
+    assert body["schema"] == "resguardo/backup/1"
+    assert {"id", "started", "ended", "result", "services", "repositories", "forgotten"} <= set(body)
+    assert body["started"] == "2026-06-15T02:00:00Z"
+    assert body["services"][0]["bytes"] == 5632
+    assert body["seconds"] == 187.0
+
+
+def test_the_list_document() -> None:
+    (found,) = restore_points([point(START, sources=(source("main"), source("mail", "failed", State.FAILED)))])
+    assert {"id", "service", "tier", "time", "state", "run", "sources"} <= set(found)
+    assert found["state"] == "committed"
+    main, mail = found["sources"]
+    assert {"name", "engine", "state", "repository", "snapshot", "path", "bytes", "sha256"} <= set(main)
+    assert (mail["state"], mail["error"], mail["snapshot"]) == ("failed", "mail did not answer", "")
+
+
+def test_documents_hold_no_secrets_and_no_live_objects() -> None:
+    text = json.dumps(
+        document("plan", {"plan": planned(), "secret": Secret("hunter22"), "state": State.PROVEN, "set": {2, 1}})
+    )
+    assert "hunter22" not in text
+    body = json.loads(text)
+    assert (body["secret"], body["state"], body["set"]) == ("***", "proven", [1, 2])
+    with pytest.raises(TypeError, match="not for a document: object"):
+        plain(object())
