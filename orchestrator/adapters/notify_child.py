@@ -43,7 +43,8 @@ def _deliver(order: dict[str, str]) -> tuple[bool, str]:
     logger.propagate = False
     channel = apprise.Apprise()
     if not channel.add(order["url"]):
-        return False, "; ".join(["the channel's URL is not one that Apprise knows", *reasons.said])
+        # What Apprise says here quotes the URL in pieces.
+        return False, "the channel's URL is not one that Apprise knows"
     delivered = bool(channel.notify(body=order["body"], title=order["title"], notify_type=order["type"]))
     return delivered, "; ".join(reasons.said)
 

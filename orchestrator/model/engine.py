@@ -113,7 +113,8 @@ class Data(Protocol):
 
         Call it from the thread that owns the consumer, after starting it with stdin=fd (or in another thread while
         reading fd yourself). On bad data `consumer` is killed *before* fd ends, and DataDamaged is raised: a client
-        such as psql must never see a clean end of a cut stream, or it commits.
+        such as psql must never see a clean end of a cut stream, or it commits. With a consumer `fd` is closed here:
+        the consumer has its own copy, and must be the only one to hold it.
         """
 
 

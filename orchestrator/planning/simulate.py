@@ -54,6 +54,7 @@ def simulate(
     existing: Sequence[datetime],
     rules: Rules,
     calendar: Calendar,
+    *,
     now: datetime,
     span: Span,
     zone: tzinfo | str,

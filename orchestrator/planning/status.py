@@ -11,6 +11,9 @@ from orchestrator.model.ports import CheckRecord
 from orchestrator.model.record import Event, RunRecord
 
 
+ACT = frozenset({"overdue", "damaged", "failed", "none"})  # levels that ask somebody to do something
+
+
 @dataclass(frozen=True)
 class ServiceStatus:
     """One service and tier.
@@ -53,7 +56,7 @@ class Status:
     @property
     def exit_code(self) -> int:
         """1 when a service or a repository asks for action."""
-        bad = any(service.level in ("overdue", "damaged", "failed", "none") for service in self.services)
+        bad = any(service.level in ACT for service in self.services)
         damaged = any(repository.check and repository.check.errors for repository in self.repositories)
         return int(bad or damaged)
 

@@ -17,18 +17,24 @@ from orchestrator.policy.services_file import PATH_KEYS, Service
 from orchestrator.policy.yaml_loader import Document, Path
 
 
-def crosscheck(policy: Document, services: Document | None) -> Iterator[Problem]:
-    """Give the problems of names that nothing has (channels, tiers, services of jobs), passwords in URLs, …."""
-    yield from _channels(policy)
-    yield from _repositories(policy)
-    tiers = [tier for tier in _mapping(policy.data, "retention") if tier != GUARD]
-    yield from _repository_tiers(policy, tiers)
-    if tiers and DEFAULT_TIER not in tiers:
-        yield policy.problem(("retention",), NO_DEFAULT, NO_DEFAULT_HINT)
-    if services is not None and services.data is not None:
-        yield from _jobs(policy, list(_mapping(services.data, "services")))
+def crosscheck(policy: Document | None, services: Document | None) -> Iterator[Problem]:
+    """Give the problems of names that nothing has (channels, tiers, services of jobs), passwords in URLs, ….
+
+    A file that could not be read is None, and what needs it is not checked.
+    """
+    tiers: list[str] = []
+    if policy is not None:
+        tiers = [tier for tier in _mapping(policy.data, "retention") if tier != GUARD]
+        yield from _channels(policy)
+        yield from _repositories(policy)
+        yield from _repository_tiers(policy, tiers)
+        if tiers and DEFAULT_TIER not in tiers:
+            yield policy.problem(("retention",), NO_DEFAULT, NO_DEFAULT_HINT)
+    if services is not None:
         yield from _hollow(services)
         yield from _tiers(services, tiers)
+    if policy is not None and services is not None:
+        yield from _jobs(policy, list(_mapping(services.data, "services")))
 
 
 def _channels(policy: Document) -> Iterator[Problem]:

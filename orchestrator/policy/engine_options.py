@@ -32,7 +32,7 @@ def check_options(document: Document, models: Models, directory: str) -> Checked
     services = document.data.get("services") if isinstance(document.data, dict) else None
     for service, body in services.items() if isinstance(services, dict) else ():
         for source, engine, path, given in _sources(service, body):
-            if engine not in models:
+            if engine not in models or (engine == FILES_ENGINE and "databases" in path):
                 checked.problems.append(_unknown_engine(document, path, engine, models))
                 continue
             known = _known_keys(models[engine])
@@ -69,11 +69,11 @@ def _unknown_engine(document: Document, path: Path, engine: str, models: Models)
     known = sorted(set(models) - {FILES_ENGINE})
     if engine in later.ENGINES:
         return document.problem(place, f"the engine {engine!r} is {later.WORDS}", f"known engines: {', '.join(known)}")
+    if engine == FILES_ENGINE:
+        return document.problem(place, "files are listed under the service's `paths`", "remove it from databases")
     hint = did_you_mean(engine, known, kind="known engines")
     if hint and hint.startswith("did"):
         hint = f"{hint} known engines: {', '.join(known)}"
-    if engine == FILES_ENGINE:
-        hint = "files are listed under the service's `paths`, not under `databases`"
     return document.problem(place, f"unknown engine: {shown(engine)}", hint)
 
 

@@ -39,8 +39,7 @@ def load(policy_path: str, options: Models, environ: Mapping[str, str] | None = 
     inventory = _validate(services, Services, directory, problems)
     checked = check_options(services, options, directory) if services else Checked()
     problems += _not_said_yet(checked.problems, problems)
-    if policy is not None:
-        problems += crosscheck(policy, services)
+    problems += crosscheck(policy, services)
     if problems or not (policy and services and found and inventory):
         raise PolicyInvalid(_capped(problems))
     texts = {POLICY_FILE: policy.text, SERVICES_FILE: services.text}

@@ -78,7 +78,7 @@ class RepositoryPolicy(PolicyModel):
     )
     options: dict[str, OptionValue] = Field(default={}, description="restic's extended options (-o key=value).")
     retention: dict[Name, KeepRules] | None = Field(
-        None, description="Keep-rules of this repository, instead of the general ones, by tier."
+        default=None, description="Keep-rules of this repository, instead of the general ones, by tier."
     )
 
     @field_validator("env")
@@ -122,9 +122,9 @@ class Job(PolicyModel):
 class Health(PolicyModel):
     """When a service counts as unwell. max_age, max_duration: seconds · min_free: bytes."""
 
-    max_age: Duration = Field(26 * HOUR, description="The newest restore point may be this old.")
-    min_free: Size = Field(GIB, description="What must be free on the disk of a local repository before a backup.")
-    max_duration: Duration | None = Field(None, description="A backup that takes longer is worth a warning.")
+    max_age: Duration = Field(default=26 * HOUR, description="The newest restore point may be this old.")
+    min_free: Size = Field(default=GIB, description="What must be free on a local repository's disk before a backup.")
+    max_duration: Duration | None = Field(default=None, description="A backup that takes longer is worth a warning.")
 
 
 class Channel(PolicyModel):
@@ -174,17 +174,17 @@ class Staging(PolicyModel):
     """Where small dumps wait for restic. dir: auto or an absolute path · max: bytes in all · source: bytes of one."""
 
     dir: Annotated[str, BeforeValidator(_staging_dir), WithJsonSchema({"type": "string", "minLength": 1})] = Field(
-        "auto", description="auto (memory, or the state folder), or a folder of your own."
+        default="auto", description="auto (memory, or the state folder), or a folder of your own."
     )
-    max: Size = Field(256 * MIB, description="The most that all waiting dumps together may take.")
-    source: Size = Field(32 * MIB, description="Dumps that are larger than this are streamed instead.")
+    max: Size = Field(default=256 * MIB, description="The most that all waiting dumps together may take.")
+    source: Size = Field(default=32 * MIB, description="Dumps that are larger than this are streamed instead.")
 
 
 class Logs(PolicyModel):
     """The log files. keep: seconds · size: bytes of one file before a new one begins."""
 
-    keep: Duration = Field(7 * DAY, description="How long log files are kept.")
-    size: Size = Field(10 * MIB, description="Size at which a new log file begins.")
+    keep: Duration = Field(default=7 * DAY, description="How long log files are kept.")
+    size: Size = Field(default=10 * MIB, description="Size at which a new log file begins.")
 
 
 Nice = Annotated[Whole, Field(ge=0, le=19)]
@@ -193,29 +193,31 @@ Nice = Annotated[Whole, Field(ge=0, le=19)]
 class ResticPolicy(PolicyModel):
     """How restic is run. path: program or None for PATH · upload, download: KiB/s · retry_lock: seconds."""
 
-    path: LocalPath | None = Field(None, description="The restic program, 0.18 or newer; found on PATH when left out.")
-    compression: Literal["auto", "off", "max", "fastest", "better"] = Field(
-        "auto", description="restic's compression; fastest and better need restic 0.19."
+    path: LocalPath | None = Field(
+        default=None, description="The restic program (0.18 or newer); on PATH when left out."
     )
-    upload: Rate | None = Field(None, description="The most to upload per second, such as 10MiB.")
-    download: Rate | None = Field(None, description="The most to download per second.")
-    nice: Nice | None = Field(10, description="Niceness of restic, 0 to 19; null leaves it as it is.")
-    ionice: Literal["idle", "best-effort"] | None = Field("idle", description="Class of disk access; null leaves it.")
-    retry_lock: Wait = Field(300.0, description="How long to wait for the repository's lock.")
+    compression: Literal["auto", "off", "max", "fastest", "better"] = Field(
+        default="auto", description="restic's compression; fastest and better need restic 0.19."
+    )
+    upload: Rate | None = Field(default=None, description="The most to upload per second, such as 10MiB.")
+    download: Rate | None = Field(default=None, description="The most to download per second.")
+    nice: Nice | None = Field(default=10, description="Niceness of restic, 0 to 19; null leaves it as it is.")
+    ionice: Literal["idle", "best-effort"] | None = Field(default="idle", description="Disk class; null leaves it.")
+    retry_lock: Wait = Field(default=300.0, description="How long to wait for the repository's lock.")
 
 
 class Tidy(PolicyModel):
     """How often retention (forget) and freeing space (prune) are due without a job; seconds."""
 
-    forget: Duration = Field(7 * DAY, description="Apply retention when it was last applied longer ago than this.")
-    prune: Duration = Field(7 * DAY, description="Free space when it was last freed longer ago than this.")
+    forget: Duration = Field(default=7 * DAY, description="Apply retention when the last time is longer ago than this.")
+    prune: Duration = Field(default=7 * DAY, description="Free space when it was last freed longer ago than this.")
 
 
 class Check(PolicyModel):
     """How often the repository is checked without a job. every: seconds · data: share that is read, None for none."""
 
-    every: Duration = Field(7 * DAY, description="Check when the last check is longer ago than this.")
-    data: DataShare | None = Field("5%", description="How much of the data each check reads back; null for none.")
+    every: Duration = Field(default=7 * DAY, description="Check when the last check is longer ago than this.")
+    data: DataShare | None = Field(default="5%", description="How much of the data a check reads back; null for none.")
 
 
 class Policy(PolicyModel):
@@ -226,24 +228,24 @@ class Policy(PolicyModel):
         str, BeforeValidator(_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST.pattern}$"})
     ] = Field(description="The name under which this machine's restore points are kept; choose it once.")
     timezone: Annotated[str, BeforeValidator(_timezone), WithJsonSchema({"type": "string"})] = Field(
-        "UTC", description="Time zone of days in retention and of jobs, such as Europe/Madrid."
+        default="UTC", description="Time zone of days in retention and of jobs, such as Europe/Madrid."
     )
-    parallel: Whole = Field(2, ge=1, le=16, description="How many sources are stored side by side.")
-    timeout: Duration = Field(6 * HOUR, description="How long one source may take.")
+    parallel: Whole = Field(default=2, ge=1, le=16, description="How many sources are stored side by side.")
+    timeout: Duration = Field(default=6 * HOUR, description="How long one source may take.")
     services_file: LocalPath | None = Field(
-        None, description="The other file; services.yml beside this one when left out."
+        default=None, description="The other file; services.yml beside this one when left out."
     )
     repositories: dict[Name, RepositoryPolicy] = Field(min_length=1, description="Where the backups go, by name.")
     retention: Retention = Field(description="Which restore points to keep: rules per tier, and a guard.")
     jobs: dict[Name, Job] = Field(default={}, description="Scheduled actions, by name.")
-    health: Health = Field(Health.model_construct(), description="When a service counts as unwell.")
+    health: Health = Field(default=Health.model_construct(), description="When a service counts as unwell.")
     notify: Notify = Field(
-        Notify.model_construct(), description="Notifications: channels, and which events go to them."
+        default=Notify.model_construct(), description="Notifications: channels, and which events go to them."
     )
-    staging: Staging = Field(Staging.model_construct(), description="Where small dumps wait for restic.")
-    logs: Logs = Field(Logs.model_construct(), description="The log files.")
-    restic: ResticPolicy = Field(ResticPolicy.model_construct(), description="How restic is run.")
-    tidy: Tidy = Field(Tidy.model_construct(), description="How often retention runs when no job says so.")
+    staging: Staging = Field(default=Staging.model_construct(), description="Where small dumps wait for restic.")
+    logs: Logs = Field(default=Logs.model_construct(), description="The log files.")
+    restic: ResticPolicy = Field(default=ResticPolicy.model_construct(), description="How restic is run.")
+    tidy: Tidy = Field(default=Tidy.model_construct(), description="How often retention runs when no job says so.")
     check: Check = Field(
-        Check.model_construct(), description="How often the repository is checked when no job says so."
+        default=Check.model_construct(), description="How often the repository is checked when no job says so."
     )

@@ -34,18 +34,30 @@ Count = Annotated[int, BeforeValidator(_count), WithJsonSchema(_COUNT_SCHEMA)]
 class KeepRules(PolicyModel):
     """restic's keep-rules: counts (-1 is unlimited) and `within` durations (restic's own grammar); at least one."""
 
-    last: Count | None = Field(None, description="Keep the newest N.")
-    hourly: Count | None = Field(None, description="Keep the newest of each of the last N hours that have one.")
-    daily: Count | None = Field(None, description="Keep the newest of each of the last N days that have one.")
-    weekly: Count | None = Field(None, description="Keep the newest of each of the last N weeks that have one.")
-    monthly: Count | None = Field(None, description="Keep the newest of each of the last N months that have one.")
-    yearly: Count | None = Field(None, description="Keep the newest of each of the last N years that have one.")
-    within: Within | None = Field(None, description="Keep all that are younger than this, counted from the newest.")
-    within_hourly: Within | None = Field(None, description="Keep hourly ones that are younger than this.")
-    within_daily: Within | None = Field(None, description="Keep daily ones that are younger than this.")
-    within_weekly: Within | None = Field(None, description="Keep weekly ones that are younger than this.")
-    within_monthly: Within | None = Field(None, description="Keep monthly ones that are younger than this.")
-    within_yearly: Within | None = Field(None, description="Keep yearly ones that are younger than this.")
+    last: Count | None = Field(default=None, description="Keep the newest N.")
+    hourly: Count | None = Field(default=None, description="Keep the newest of each of the last N hours with one.")
+    daily: Count | None = Field(default=None, description="Keep the newest of each of the last N days with one.")
+    weekly: Count | None = Field(default=None, description="Keep the newest of each of the last N weeks with one.")
+    monthly: Count | None = Field(default=None, description="Keep the newest of each of the last N months with one.")
+    yearly: Count | None = Field(default=None, description="Keep the newest of each of the last N years with one.")
+    within: Within | None = Field(
+        default=None, description="Keep all that are at most this much older than the newest."
+    )
+    within_hourly: Within | None = Field(
+        default=None, description="Keep hourly ones that are at most this much older than the newest."
+    )
+    within_daily: Within | None = Field(
+        default=None, description="Keep daily ones that are at most this much older than the newest."
+    )
+    within_weekly: Within | None = Field(
+        default=None, description="Keep weekly ones that are at most this much older than the newest."
+    )
+    within_monthly: Within | None = Field(
+        default=None, description="Keep monthly ones that are at most this much older than the newest."
+    )
+    within_yearly: Within | None = Field(
+        default=None, description="Keep yearly ones that are at most this much older than the newest."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -59,10 +71,10 @@ class Guard(PolicyModel):
     """Brakes of retention. max_forget: fraction, 0 to 1 · keep_proven: newest proven points per source to keep."""
 
     max_forget: Percent = Field(
-        0.30, description="Retention refuses to forget more than this share at once because of a changed rule."
+        default=0.30, description="Retention refuses to forget more than this share at once because of a changed rule."
     )
     keep_proven: Whole = Field(
-        1, ge=1, le=100, description="How many of the newest proven restore points are never forgotten."
+        default=1, ge=1, le=100, description="How many of the newest proven restore points are never forgotten."
     )
 
 

@@ -59,10 +59,12 @@ class SecretRef(PolicyModel):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
-    file: LocalPath | None = Field(None, description="File that holds the secret; only its owner may read it (0600).")
-    env: EnvName | None = Field(None, description="Environment variable that holds the secret.")
+    file: LocalPath | None = Field(
+        default=None, description="File that holds the secret, open to its owner alone (0600)."
+    )
+    env: EnvName | None = Field(default=None, description="Environment variable that holds the secret.")
     command: Annotated[tuple[str, ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)] | None = Field(
-        None, description="Program that prints the secret, with its arguments; no shell, 30 seconds at most."
+        default=None, description="Program that prints the secret, with its arguments; no shell, 30 seconds at most."
     )
 
     @model_validator(mode="before")

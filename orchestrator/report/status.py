@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from orchestrator.planning.status import RepositoryStatus, ServiceStatus, Status
+from orchestrator.planning.status import ACT, RepositoryStatus, ServiceStatus, Status
 from orchestrator.report.table import table
 from orchestrator.report.units import age, count, safe, when
 
@@ -12,7 +12,9 @@ from orchestrator.report.units import age, count, safe, when
 def status_text(status: Status, now: datetime) -> str:
     """Return the page of `resguardo status`: services, repositories, the last run, what waits."""
     rows = [_service(service, now) for service in status.services]
-    parts = [table(("SERVICE", "TIER", "STANDS", "NEWEST", "AGE", "POINTS", "WHY"), rows, right=(5,))] if rows else []
+    parts = [sentence(status)]
+    if rows:
+        parts.append(table(("SERVICE", "TIER", "STANDS", "NEWEST", "AGE", "PROVEN", "POINTS", "WHY"), rows, right=(6,)))
     parts.append("\n".join(_repository(repository, now) for repository in status.repositories))
     if status.last_run:
         run = status.last_run
@@ -24,6 +26,17 @@ def status_text(status: Status, now: datetime) -> str:
     return "\n\n".join(parts)
 
 
+def sentence(status: Status) -> str:
+    """Return how everything stands in one sentence."""
+    living = [service for service in status.services if service.level != "retired"]
+    act = [service for service in living if service.level in ACT]
+    if status.exit_code:
+        return f"{len(act)} of {count(len(living), 'service')} need action" if act else "a repository needs action"
+    if not all(service.level == "proven" for service in living):
+        return "everything is backed up; not everything is proven"
+    return "everything is backed up and proven"
+
+
 def _service(service: ServiceStatus, now: datetime) -> tuple[str, ...]:
     newest = service.newest
     return (
@@ -32,6 +45,7 @@ def _service(service: ServiceStatus, now: datetime) -> tuple[str, ...]:
         service.level,
         when(newest.time) if newest else "-",
         age(newest.time, now) if newest else "-",
+        age(service.proven.time, now) if service.proven else "never",
         str(service.points),
         service.message,
     )

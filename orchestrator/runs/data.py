@@ -45,6 +45,7 @@ class RepositoryData:
         self._size = 0
         self._deaf = False
         self._closed = False
+        self._heard = False
         self._thread = threading.Thread(target=self._copy, name="restore-copy", daemon=True)
         self._thread.start()
 
@@ -68,7 +69,13 @@ class RepositoryData:
         return True
 
     def finish(self, consumer: Proc | None = None) -> None:
-        """Wait for all bytes, then let `fd` end. Raises DataDamaged after killing the consumer."""
+        """Wait for all bytes, then let `fd` end. Raises DataDamaged after killing the consumer.
+
+        A consumer has its own copy of `fd`. Ours is closed first: else the copying would never learn, by a broken
+        pipe, that the consumer ended early.
+        """
+        if consumer is not None:
+            self._close_fd()
         self._thread.join()
         problem: ResguardoError | None = None
         if not self._deaf:
@@ -93,6 +100,11 @@ class RepositoryData:
             )
         return None
 
+    def _close_fd(self) -> None:
+        if not self._heard:
+            self._heard = True
+            os.close(self.fd)
+
     def _close_out(self) -> None:
         if not self._closed:
             self._closed = True
@@ -104,7 +116,7 @@ class RepositoryData:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self.fd)  # first, so that a copy blocked on a reader that is gone ends
+        self._close_fd()  # first, so that a copy blocked on a reader that is gone ends
         self._running.stop()
         self._thread.join()
         self._close_out()

@@ -16,7 +16,7 @@ from orchestrator.model.execution import Finding, Outgrown, StreamReport, Traile
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import encode_item, point_id
 from orchestrator.model.record import ItemRecord, ServiceRecord, SourceRecord
-from orchestrator.model.repository import BackupEnd, Repository, SnapshotTags
+from orchestrator.model.repository import BackupEnd, Part, Repository, SnapshotTags
 from orchestrator.planning.backup import PlannedItem, PlannedPoint, PlannedSource, Trouble, shrunk
 from orchestrator.runs.recording import manifest_of
 from orchestrator.runs.store import STALL, Commit, store_paths, store_staged, store_stream, vouched
@@ -80,11 +80,8 @@ class PointMaker:
             if commit:
                 commit.abort()
 
-    def _tags(self, part: str, source: str = "", item: str = "") -> SnapshotTags:
-        # Part is a Literal that mypy cannot see through a plain str parameter.
-        return replace(
-            SnapshotTags(self.planned.service, self.planned.tier, self.run, "commit", source, item), part=part
-        )  # type: ignore[arg-type]
+    def _tags(self, part: Part, source: str = "", item: str = "") -> SnapshotTags:
+        return SnapshotTags(self.planned.service, self.planned.tier, self.run, part, source, item)
 
     def _gather(self, taken: Taken) -> None:
         futures: list[Future[None]] = []

@@ -165,7 +165,12 @@ def _brakes(
         found=listing.ids,
         max_forget=box.config.policy.retention.guard.max_forget,
         now=box.clock(),
+        removed=set(json.loads(box.catalog.get(_pending(repository)) or "[]")),
     )
+
+
+def _pending(repository: Repository) -> str:
+    return f"forget.pending.{repository.name}"
 
 
 def apply(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, undo: Undo, *, force: bool) -> Kept:
@@ -186,6 +191,8 @@ def apply(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, u
     rest = _unshared(box, repository, [point for point, _ in removing]) + [
         snapshot for orphan in orphans for snapshot in orphan.snapshots
     ]
+    # Known before they go: a run that is killed here must not make the next one think that the repository shrank.
+    box.catalog.put(_pending(repository), json.dumps([*commits, *rest]))
     stayed = _forget(repository, commits, undo)
     reach("retention.commits_forgotten")
     for point, _ in removing:

@@ -16,6 +16,13 @@ NOT_COUNTED = """
   in one file` puts the same sources into a single one.
 """
 _SERVICES = 10
+_APPRISE = """apprise:
+  states:
+    - fail
+  services:
+    - url: ntfys://ntfy.example/ops
+      label: ops
+"""
 
 
 def run(bench: Bench) -> None:
@@ -70,10 +77,10 @@ def _theirs(folder: Path) -> tuple[Path, Path]:
     many = folder / "services"
     for number in range(_SERVICES):
         path = borgmatic.configure(many, f"service-{number}", _body([number]))
-        path.write_text(path.read_text() + _databases([number]))
+        path.write_text(path.read_text() + _APPRISE + _databases([number]))
     everything = list(range(_SERVICES))
     single = borgmatic.configure(folder, "all", _body(everything))
-    single.write_text(single.read_text() + _databases(everything))
+    single.write_text(single.read_text() + _APPRISE + _databases(everything))
     for extra in ("runtime", "borgmatic-state"):
         (many / extra).rmdir()
     return many, single
@@ -83,7 +90,6 @@ def _body(numbers: list[int]) -> dict[str, Any]:
     return {
         "source_directories": [path for n in numbers for path in (f"/srv/s{n}/data", f"/srv/s{n}/.env")],
         "exclude_patterns": ["*.log", "cache/"],
-        "apprise": {"states": ["fail"], "services": None},
     }
 
 

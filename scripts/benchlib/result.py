@@ -14,8 +14,8 @@ from benchlib.measure import Series
 class Row:
     """One comparison.
 
-    kind: `ratio` ours by theirs, `difference` ours minus theirs, `value` ours alone · target: at most this, None when the
-    row only informs · ours, theirs: every run.
+    kind: `ratio` ours by theirs, `difference` ours minus theirs, `value` ours alone · target: at most this, None when
+    the row only informs · ours, theirs: every run.
     """
 
     case: str

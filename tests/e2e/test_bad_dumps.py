@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,16 +27,15 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    made = PostgresServer(tmp_path_factory.mktemp("pg"))
-    made.start()
-    made.psql("postgres", "CREATE DATABASE shop")
-    made.psql(
-        "shop",
-        "CREATE TABLE orders AS SELECT n AS id, md5(n::text) || md5((n + 1)::text) AS what FROM generate_series(1, 900000) n",
-    )
-    yield made
-    made.stop()
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as made:
+        made.psql("CREATE DATABASE shop")
+        made.psql(
+            "CREATE TABLE orders AS SELECT n AS id, md5(n::text) || md5((n + 1)::text) AS what"
+            " FROM generate_series(1, 900000) n",
+            "shop",
+        )
+        yield made
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def prepare(site: Site, server: PostgresServer, hook: str, script: str) -> None:
     """Point the site at the server, with a pg_dump that ends as `script` says."""
     tools = site.root / "tools"
     tools.mkdir()
-    real = sorted(Path(REAL).glob("*/bin"))[-1]
+    real = max(Path(REAL).glob("*/bin"))
     for program in real.iterdir():
         (tools / program.name).symlink_to(program)
     (tools / "pg_dump").unlink()
@@ -73,9 +73,7 @@ def prepare(site: Site, server: PostgresServer, hook: str, script: str) -> None:
         f'#!/bin/bash\nset -o pipefail\nreal={real}/pg_dump\n[ "$1" = --version ] && exec "$real" "$@"\n{script}\n'
     )
     (tools / "pg_dump").chmod(0o755)
-    site.policy(
-        "notify: {channels: {hook: {url: {file: hook}}}, rules: [{on: [failed, partial], to: [hook]}]}\n"
-    )
+    site.policy("notify: {channels: {hook: {url: {file: hook}}}, rules: [{on: [failed, partial], to: [hook]}]}\n")
     (site.root / "hook").write_text(hook)
     (site.root / "hook").chmod(0o600)
     site.services(
@@ -111,24 +109,19 @@ def test_the_real_dump_is(site: Site, server: PostgresServer, hook: tuple[str, l
     assert hook[1] == []
 
 
-def test_the_server_stops_in_mid_dump(
-    site: Site, tmp_path_factory: pytest.TempPathFactory, hook: tuple[str, list[dict[str, str]]]
-) -> None:
-    own = PostgresServer(tmp_path_factory.mktemp("own"))
-    own.start()
-    try:
-        own.psql("postgres", "CREATE DATABASE shop")
-        own.psql("shop", "CREATE TABLE t AS SELECT n AS id, repeat('x', 400) AS what FROM generate_series(1, 400000) n")
+def test_the_server_stops_in_mid_dump(site: Site, hook: tuple[str, list[dict[str, str]]]) -> None:
+    with PostgresServer() as own:
+        own.psql("CREATE DATABASE shop")
+        own.psql("CREATE TABLE t AS SELECT n AS id, repeat('x', 400) AS what FROM generate_series(1, 400000) n", "shop")
         marker = site.root / "under-way"
         script = f'"$real" "$@" | {{ head -c 3000000; touch "{marker}"; sleep 2; cat; }}'
         prepare(site, own, hook[0], script)
         process = site.start("backup")
         while not marker.exists():
             assert process.poll() is None
+            time.sleep(0.05)
         own.kill()
         assert process.wait(60) == 1
-    finally:
-        own.stop()
     assert site.snapshots() == []
     assert site.points() == []
     assert len(hook[1]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +26,6 @@ def said(site: Site, code: int, *words: str, command: tuple[str, ...] = ("backup
 
 
 def one_run_event(site: Site, name: str) -> None:
-    import sqlite3
-
     connection = sqlite3.connect(site.state / "catalog.db")
     names = [row[0] for row in connection.execute("SELECT name FROM event WHERE name LIKE 'run.%' ORDER BY id")]
     connection.close()

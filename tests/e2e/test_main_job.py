@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+import sqlite3
 from pathlib import Path
 
 from tests.e2e.site import Site, rows_of
@@ -65,8 +66,6 @@ def test_restore_in_place_keeps_the_old(site: Site) -> None:
     site.run("backup")
     database = site.root / "data" / "shop.db"
     before = rows_of(database)
-    import sqlite3
-
     connection = sqlite3.connect(database)
     connection.execute("DELETE FROM orders")
     connection.commit()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +18,7 @@ CANARIES = ("canary-key-4f1d9c", "canary-hook-77ab02", "canary-backend-c0ffee")
 
 
 class Watcher(threading.Thread):
-    """Samples the argument vectors of all processes, and the environment of those that are no restic or pump of ours."""
+    """Samples the argument vectors of all processes."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -42,8 +45,6 @@ class Watcher(threading.Thread):
 
 def test_no_secret_is_to_be_seen(site: Site) -> None:
     key, hook, backend = CANARIES
-    import shutil
-
     shutil.rmtree(site.root / "repository")
     (site.root / "key").write_text(key + "\n")
     (site.root / "hook").write_text(f"json://user:{hook}@127.0.0.1:9/")
@@ -90,9 +91,6 @@ def test_no_secret_is_to_be_seen(site: Site) -> None:
 
 def test_the_watch_can_fail(tmp_path: Path) -> None:
     """The control: a canary on a command line is seen."""
-    import subprocess
-    import sys
-
     watcher = Watcher()
     watcher.start()
     subprocess.run([sys.executable, "-c", "import time; time.sleep(1)", CANARIES[0]], check=True)

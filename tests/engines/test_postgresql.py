@@ -40,7 +40,8 @@ CREATE INDEX customer_name ON customer USING gin (name gin_trgm_ops);
 CREATE INDEX orders_large ON orders (total) WHERE total > 10; CREATE INDEX ON measure (v);
 CREATE VIEW rich AS SELECT name FROM customer JOIN orders ON customer.id = orders.customer WHERE total > 100;
 CREATE MATERIALIZED VIEW totals AS SELECT customer, sum(total) FROM orders GROUP BY customer;
-CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.audit VALUES (TG_OP); RETURN NEW; END $$;
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN INSERT INTO public.audit VALUES (TG_OP); RETURN NEW; END $$;
 CREATE SEQUENCE ticket START 1000 INCREMENT 7; SELECT nextval('ticket'), nextval('ticket');
 INSERT INTO customer (name, attributes, feeling, photo) SELECT 'nämé ' || n || E'\n''"\\', hstore('k', n::text),
   (enum_range(NULL::mood))[1 + n % 2], decode(lpad(to_hex(n), 6, '0'), 'hex') FROM generate_series(1, 300) n;
@@ -83,7 +84,8 @@ def databases(server: PostgresServer) -> list[str]:
 PROPERTIES = """
 SELECT pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider, daticulocale, datconnlimit, datistemplate,
   pg_get_userbyid(datdba), datacl::text, shobj_description(oid, 'pg_database'),
-  (SELECT array_agg((setrole::regrole, setconfig) ORDER BY setrole)::text FROM pg_db_role_setting WHERE setdatabase = d.oid)
+  (SELECT array_agg((setrole::regrole, setconfig) ORDER BY setrole)::text FROM pg_db_role_setting
+   WHERE setdatabase = d.oid)
 FROM pg_database d WHERE datname = current_database()
 """
 
@@ -192,8 +194,8 @@ class TestPostgresql(StreamConformance):
         first = threading.Barrier(3)
 
         def write(number: int) -> None:
-            info = {"host": self.server.socket, "port": str(self.server.port), "user": SUPERUSER, "dbname": item.name}
-            with psycopg.connect(**info) as connection:
+            server = self.server
+            with psycopg.connect(host=server.socket, port=server.port, user=SUPERUSER, dbname=item.name) as connection:
                 first.wait(20)
                 while not over.is_set():
                     source, target = 1 + done[number] % 10, 11 + (done[number] * 7) % 10
@@ -216,5 +218,6 @@ class TestPostgresql(StreamConformance):
 
     def assert_invariant(self, item: Item, name: str) -> None:
         assert self.server.psql("SELECT sum(balance) FROM account", name) == "2000"
-        moved = "SELECT (SELECT count(*) FROM audit WHERE what = 'moved') * 3 = sum(balance - 100) FROM account WHERE id > 10"
+        moves = "(SELECT count(*) FROM audit WHERE what = 'moved')"
+        moved = f"SELECT {moves} * 3 = sum(balance - 100) FROM account WHERE id > 10"
         assert self.server.psql(moved, name) == "t"

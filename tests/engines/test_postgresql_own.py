@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own beside the conformance suite: rights, globals, the database itself, failing servers, swap."""
+"""What is PostgreSQL's own: rights, globals, the database itself, failing servers, swap."""
 
 from __future__ import annotations
 
@@ -141,7 +141,8 @@ def test_all_lists_what_accepts_connections_and_is_wanted(
 
 SPECIAL = r"""
 CREATE ROLE "own'er"; CREATE ROLE reader
-;;CREATE DATABASE special TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' OWNER "own'er" CONNECTION LIMIT 7
+;;CREATE DATABASE special TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' OWNER "own'er"
+  CONNECTION LIMIT 7
 ;;ALTER DATABASE special SET search_path TO "$user", public, 'Odd Schema'
 ;;ALTER DATABASE special SET work_mem TO '7MB'; ALTER DATABASE special SET default_transaction_read_only TO on
 ;;ALTER ROLE reader IN DATABASE special SET statement_timeout TO '5s'; COMMENT ON DATABASE special IS 'it''s \\ special'
@@ -259,7 +260,8 @@ class TestRestore:
             bring(item, b"", "ü" * 32, at, undo)
 
 
-ROLES = """CREATE ROLE "te;am'"; CREATE ROLE ann LOGIN PASSWORD 'old'; GRANT "te;am'" TO ann; CREATE ROLE bob IN ROLE "te;am'";
+ROLES = """CREATE ROLE "te;am'"; CREATE ROLE ann LOGIN PASSWORD 'old'; GRANT "te;am'" TO ann;
+CREATE ROLE bob IN ROLE "te;am'";
 ALTER ROLE ann SET work_mem TO '9MB'; COMMENT ON ROLE ann IS 'a;b'"""
 
 
@@ -450,6 +452,18 @@ class TestVerify:
             assert before == sorted(set(before)), "a change added no finding"
             assert before[0] > 0
 
+    def test_without_counts_the_inventory_is_compared(
+        self, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        with made(server, "shop", SCHEMA):
+            item = data_item(source_of(server, database="shop", counts="none"), at, undo)
+            end = good(item, at, undo).end
+            assert not end.counts_exact
+            assert all(key.startswith("#") for key in end.counts)
+            assert not errors(ENGINE.verify(item, "shop", end.counts, at, undo))
+            server.psql("DROP VIEW rich", "shop")
+            assert errors(ENGINE.verify(item, "shop", end.counts, at, undo))
+
     def test_as_of_lies_within_the_dump(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
         with made(server, "shop", SCHEMA):
             item = data_item(source_of(server, database="shop"), at, undo)
@@ -498,9 +512,10 @@ class TestSwap:
             server.psql("CREATE DATABASE again OWNER poor")
             server.psql("ALTER DATABASE shop OWNER TO poor")
             item = Item(source_of(server, database="shop", user="poor"), "shop", "sql")
-            with session(server, "shop") as one, pytest.raises(RestoreFailed, match="nothing was changed") as caught:
+            with session(server, "shop") as one:
                 one.execute("SELECT 1")
-                ENGINE.swap(item, "again", "before", at, undo)
+                with pytest.raises(RestoreFailed, match="nothing was changed") as caught:
+                    ENGINE.swap(item, "again", "before", at, undo)
             assert_told(caught.value)
             assert {"'shop'", "'again'"} <= set(databases(server))
             assert "'before'" not in databases(server)

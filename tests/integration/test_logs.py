@@ -146,14 +146,15 @@ def test_no_secret_in_any_form(tmp_path: Path) -> None:
     spelled = [CANARY, quote(CANARY), quote(CANARY, safe=""), quote_plus(CANARY), json.dumps(CANARY), repr(CANARY)]
     log(event(" | ".join(spelled), hint=CANARY))
     try:
-        raise ValueError(f"bad {CANARY}")
+        int(f"bad {CANARY}")
     except ValueError as error:
-        log.exception(error)
+        log.unexpected(error)
     text = (tmp_path / "resguardo.log").read_text()
     assert "c4n" not in text
     first, second = lines(tmp_path)
     assert first["message"].count("***") == 6
-    assert "ValueError: bad ***" in second["traceback"]
+    assert "ValueError: invalid literal" in second["traceback"]
+    assert "bad ***" in second["traceback"]
 
 
 def test_lines_of_a_secret_and_short_ones() -> None:

@@ -15,7 +15,6 @@ from typing import Protocol
 from orchestrator.adapters.launch import Tail, memory_file, polite
 from orchestrator.adapters.restic import environment, version
 from orchestrator.adapters.restic.environment import MakeDir, Room
-from orchestrator.adapters.restic.listening import Listening, Overheard
 from orchestrator.adapters.restic.outcome import Outcome
 from orchestrator.adapters.restic.patience import Patience, activity_of
 from orchestrator.adapters.restic.redact import redact
@@ -25,6 +24,7 @@ from orchestrator.model.execution import Exit, Proc, Role, Undo
 _LOOK_EVERY = 0.25  # seconds between two looks at the output
 # An exclusive command sleeps up to a minute between two tries for a lock: silence then proves nothing.
 _LOCK_SLEEP = 90.0
+_FIRST, _LAST = 1 << 20, 3 << 20  # bytes of stderr that are read
 _REMOTE = ("sftp:", "rest:", "s3:", "b2:", "azure:", "gs:", "swift:", "rclone:")
 _SSH = "-oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=30"
 
@@ -41,6 +41,7 @@ class Launcher(Protocol):
         repository: str,
         env: Mapping[str, str],
         stdout: int | None,
+        stderr: int | None,
         deadline: float | None,
     ) -> Proc:
         """Start argv with a clean environment plus `env`, stdin from /dev/null. Raises ToolMissing, Precondition."""
@@ -112,23 +113,23 @@ class Runner:
         with self._lock:
             self.started += 1
         deadline = request.deadline + (self.settings.retry_lock if request.exclusive else 0)
-        own = memory_file()
-        overheard = Overheard()
+        out, err = memory_file(), memory_file()
         try:
             proc = self._launch(
                 self.argv(request, room),
-                undo=Listening(undo, overheard),
+                undo=undo,
                 role="restic",
                 repository=self.settings.name,
                 env=env,
-                stdout=own if request.stdout is None else request.stdout,
+                stdout=out if request.stdout is None else request.stdout,
+                stderr=err,
                 deadline=deadline,
             )
         except BaseException:
-            os.close(own)
-            overheard.close()
+            os.close(out)
+            os.close(err)
             raise
-        return Call(proc, room, own, overheard, request=request, settings=self.settings, deadline=deadline)
+        return Call(proc, room, out, err, request=request, settings=self.settings, deadline=deadline)
 
     def argv(self, request: Request, room: Room) -> list[str]:
         """Return the whole argument vector: low priority, restic, global flags, the command."""
@@ -159,7 +160,7 @@ class Call:
         proc: Proc,
         room: Room,
         out: int,
-        err: Overheard,
+        err: int,
         *,
         request: Request,
         settings: Settings,
@@ -207,6 +208,7 @@ class Call:
                 self._watch.join()
                 self._outcome = self._read(ended)
                 os.close(self._out)
+                os.close(self._err)
                 self._room.remove()
             return self._outcome
 
@@ -219,7 +221,7 @@ class Call:
             url=redact(given.url, secrets),
             exit=ended,
             stdout=_whole(self._out),
-            stderr=redact(os.fsdecode(self._err.close()) or ended.stderr_tail, secrets),
+            stderr=redact(_ends(self._err), secrets),
             unreachable=redact(self._unreachable, secrets),
             stopped=self._stopped,
             deadline=self._deadline,
@@ -229,14 +231,14 @@ class Call:
     def _look(self) -> None:
         """Watch the output until the end; give up a server that does not answer."""
         patience = self._patience()
-        out = Tail(self._out)
+        out, err = Tail(self._out), Tail(self._err)
         while True:
             last = self._over.wait(_LOOK_EVERY)
             if self._request.on_line is not None:
                 for line in out.lines():
                     self._request.on_line(line)
             patience.opened = patience.opened or os.fstat(self._out).st_size > 0
-            for said in self._err.lines():
+            for said in err.lines():
                 patience.hear(os.fsdecode(said), time.monotonic())
             if last:
                 return
@@ -258,3 +260,11 @@ class Call:
 
 def _whole(fd: int) -> str:
     return os.fsdecode(os.pread(fd, os.fstat(fd).st_size, 0))
+
+
+def _ends(fd: int) -> str:
+    """Return a whole file, or beginning and end of a very long one: a million unreadable files are told well enough."""
+    size = os.fstat(fd).st_size
+    if size <= _FIRST + _LAST:
+        return _whole(fd)
+    return os.fsdecode(os.pread(fd, _FIRST, 0) + b"\n" + os.pread(fd, _LAST, size - _LAST))

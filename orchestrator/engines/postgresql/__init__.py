@@ -65,4 +65,5 @@ class PostgresqlEngine:
         return Kept(None) if item.role == "globals" else swap(item, to, kept)
 
 
+__all__ = ["ENGINE", "Options", "PostgresqlEngine"]
 ENGINE = PostgresqlEngine()

@@ -42,7 +42,7 @@ def swap(item: Item, to: str, kept: str) -> Kept:
             session.execute("ROLLBACK")
             raise RestoreFailed(
                 f"{to!r} could not take the place of {item.name!r}, nothing was changed: {error.message}",
-                "end its sessions, prepared transactions and slots; the role must own both databases, or be a superuser",
+                "end its sessions, prepared transactions and slots; the role must own both, or be a superuser",
             ) from error
     return Kept(kept if replaced else None)
 

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL server: one directory, a UNIX socket and a loopback port; nothing of the system is touched."""
+"""A throw-away PostgreSQL server: one directory, a UNIX socket and a loopback port; the system is not touched."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def free_port() -> int:
 class PostgresServer:
     """start() makes the cluster when needed; stop() keeps it; close() removes it. Also a context manager.
 
-    port, socket: where it listens (socket is a directory) · settings: lines of postgresql.conf · memory: keep the data in
-    /dev/shm. Over TCP the superuser needs PASSWORD, over the socket nobody needs one.
+    port, socket: where it listens (socket is a directory) · settings: lines of postgresql.conf · memory: keep the data
+    in /dev/shm. Over TCP the superuser needs PASSWORD, over the socket nobody needs one.
     """
 
     def __init__(self, settings: Iterable[str] = (), *, memory: bool = False, binaries: Path | None = None) -> None:

@@ -58,7 +58,7 @@ def test_empty_password_is_told_before_restic_runs(make_repository: MakeReposito
 @every_act
 def test_missing_repository(make_repository: MakeRepository, undo: RunUndo, tmp_path: Path, act: Act) -> None:
     repository = make_repository(url=str(tmp_path / "nowhere"))
-    with pytest.raises(RepositoryMissing, match="repository local: there is none at /.*nowhere") as caught:
+    with pytest.raises(RepositoryMissing, match=r"repository local: there is none at /.*nowhere") as caught:
         act(repository, undo)
     assert "resguardo init" in str(caught.value.hint)
     assert not (tmp_path / "nowhere").exists(), "nothing may initialise a repository by accident"

@@ -97,23 +97,29 @@ def test_every_key_and_entry_has_its_place() -> None:
         (
             "a: &x [1]\nb: *x\n",
             [
-                "f.yml:1:4: a: anchors (&name) are not supported\n"
-                "HINT: write it out; text that begins with & needs quotes",
+                (
+                    "f.yml:1:4: a: anchors (&name) are not supported\n"
+                    "HINT: write it out; text that begins with & needs quotes"
+                ),
                 'f.yml:2:4: b: aliases (*name) are not supported\nHINT: write it out; a pattern needs quotes: "*.log"',
             ],
         ),
         (
             "a: [*.log]\n",
             [
-                "f.yml:1:6: not valid YAML: did not find expected alphabetic or numeric character\n"
-                'HINT: text that begins with * needs quotes: "*.log"'
+                (
+                    "f.yml:1:6: not valid YAML: did not find expected alphabetic or numeric character\n"
+                    'HINT: text that begins with * needs quotes: "*.log"'
+                )
             ],
         ),
         (
             "a: !!python/object:os.system x\n",
             [
-                "f.yml:1:4: a: tags (tag:yaml.org,2002:python/object:os.syste) are not supported\n"
-                "HINT: text that begins with ! needs quotes"
+                (
+                    "f.yml:1:4: a: tags (tag:yaml.org,2002:python/object:os.syste) are not supported\n"
+                    "HINT: text that begins with ! needs quotes"
+                )
             ],
         ),
         ("a: !x y\n", ["f.yml:1:4: a: tags (!x) are not supported\nHINT: text that begins with ! needs quotes"]),
@@ -126,23 +132,29 @@ def test_every_key_and_entry_has_its_place() -> None:
         (
             "at: @daily\n",
             [
-                "f.yml:1:5: not valid YAML: found character that cannot start any token\n"
-                "HINT: text that begins with @, ` or % needs quotes"
+                (
+                    "f.yml:1:5: not valid YAML: found character that cannot start any token\n"
+                    "HINT: text that begins with @, ` or % needs quotes"
+                )
             ],
         ),
         (
             "a: b: c\n",
             [
-                "f.yml:1:5: not valid YAML: mapping values are not allowed in this context\n"
-                "HINT: text that holds `: ` needs quotes; or is the indentation wrong?"
+                (
+                    "f.yml:1:5: not valid YAML: mapping values are not allowed in this context\n"
+                    "HINT: text that holds `: ` needs quotes; or is the indentation wrong?"
+                )
             ],
         ),
         ("a: 'x\nb: 1\n", ["f.yml:1:4: not valid YAML: found unexpected end of stream\nHINT: close the quotes"]),
         (
             "a: {b: ${X}}\n",
             [
-                "f.yml:1:9: not valid YAML: did not find expected ',' or '}'\n"
-                "HINT: close each { and [; inside them ${NAME} needs quotes"
+                (
+                    "f.yml:1:9: not valid YAML: did not find expected ',' or '}'\n"
+                    "HINT: close each { and [; inside them ${NAME} needs quotes"
+                )
             ],
         ),
         (
@@ -164,15 +176,19 @@ def test_every_key_and_entry_has_its_place() -> None:
         (
             'a: "\\q"\n',
             [
-                "f.yml:1:5: not valid YAML: found unknown escape character\n"
-                "HINT: inside double quotes write \\\\ for a backslash, or use single quotes"
+                (
+                    "f.yml:1:5: not valid YAML: found unknown escape character\n"
+                    "HINT: inside double quotes write \\\\ for a backslash, or use single quotes"
+                )
             ],
         ),
         (
             "a:\n  b: 1\n c: 2\n",
             [
-                "f.yml:3:2: not valid YAML: did not find expected key\n"
-                "HINT: check the indentation of this line and the one before"
+                (
+                    "f.yml:3:2: not valid YAML: did not find expected key\n"
+                    "HINT: check the indentation of this line and the one before"
+                )
             ],
         ),
     ],
@@ -193,7 +209,7 @@ def test_nesting_is_capped() -> None:
     assert told("[" * 100_000) == [f"f.yml:1:33: nested more than 32 deep\nHINT: {hint}"]
     block = "".join(f"{' ' * depth}k:\n" for depth in range(400))
     (problem,) = told(block)
-    assert problem == f"f.yml:34:34: nested more than 32 deep\nHINT: {hint}"
+    assert problem == f"f.yml:33:33: nested more than 32 deep\nHINT: {hint}"
 
 
 def test_a_bomb_of_aliases_costs_nothing() -> None:
@@ -321,7 +337,7 @@ def test_any_text_gives_data_or_problems(text: str) -> None:
         assert problem.hint
 
 
-YAMLISH = st.lists(st.sampled_from(list("ab:-[]{}#&*!|>'\"%@`,?\n\t $01~") + ["${A}", ": ", "- ", "\n  "]), max_size=60)
+YAMLISH = st.lists(st.sampled_from([*list("ab:-[]{}#&*!|>'\"%@`,?\n\t $01~"), "${A}", ": ", "- ", "\n  "]), max_size=60)
 
 
 @given(YAMLISH)

@@ -133,7 +133,7 @@ def test_retention_says_every_reason() -> None:
 
 
 def test_a_simulation() -> None:
-    found = simulate([], Rules(last=2), Calendar(), NOW, Span(days=9), "UTC")
+    found = simulate([], Rules(last=2), Calendar(), now=NOW, span=Span(days=9), zone="UTC")
     text = simulation_text("hub", "default", found)
     assert "kept     2 restore points" in text
     assert "last       2" in text
