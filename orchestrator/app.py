@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator import __version__, engines
 from orchestrator.adapters import last_good, machine, private
@@ -37,19 +37,6 @@ from orchestrator.policy.policy_file import Notify
 from orchestrator.report.notification import of_events
 from orchestrator.runs.notify import deliver
 from orchestrator.runs.toolbox import Surroundings, Toolbox
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-
-def engine_options() -> Mapping[str, type[BaseModel]]:
-    """Return the Options model of every engine; an engine's module is imported when its Options are asked for."""
-    return engines.Options()
-
-
-def load_config(policy_path: str) -> Config:
-    """Read and check both files. Raises PolicyInvalid."""
-    return load(policy_path, engine_options())
 
 
 def notifier_of(notify: Notify, secrets: SecretStore) -> AppriseNotifier:
@@ -110,7 +97,7 @@ class App:
         state = StateFolder(policy_path)
         forbid_core_dumps()
         PROCESS.install()
-        app = cls(load_config(policy_path), state, progress, command)
+        app = cls(load(policy_path, engines.Options()), state, progress, command)
         policy = app.config.policy
         last_good.remember(
             state, last_good.LastGood(host=policy.host, directory=app.config.directory, notify=policy.notify)

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -63,6 +64,9 @@ class Child:
     ) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
+        # Not closed when the child is reaped: another thread may be waiting for it, and its number must not become
+        # another file's.
+        weakref.finalize(self, os.close, self.pidfd)
         self._stderr = stderr
         self._interrupts = interrupts
         self._until = None if deadline is None else time.monotonic() + deadline
@@ -136,7 +140,5 @@ class Child:
             number = -code if code < 0 else None
             tail = "" if self._stderr is None else self._stderr.close()
             self._exit = Exit(128 - code if code < 0 else code, number, tail)
-            os.close(self.pidfd)
-            self.pidfd = -1
         self._on_end()
         return self._exit

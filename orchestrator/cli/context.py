@@ -24,15 +24,15 @@ class CliContext:
 
     def engine_options(self) -> Mapping[str, type[BaseModel]]:
         """Return the Options model of every engine by name."""
-        from orchestrator.app import engine_options  # noqa: PLC0415 - start-up
+        from orchestrator.engines import Options  # noqa: PLC0415 - start-up
 
-        return engine_options()
+        return Options()
 
     def load(self) -> Config:
         """Read and check both files. Raises PolicyInvalid."""
-        from orchestrator.app import load_config  # noqa: PLC0415 - start-up
+        from orchestrator.policy import load  # noqa: PLC0415 - start-up
 
-        return load_config(self.policy_path)
+        return load(self.policy_path, self.engine_options())
 
     def emit(self, name: str, body: Mapping[str, Any]) -> None:
         """Print the command's JSON document."""

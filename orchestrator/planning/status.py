@@ -10,7 +10,6 @@ from orchestrator.model.point import Point, State
 from orchestrator.model.ports import CheckRecord
 from orchestrator.model.record import Event, RunRecord
 
-
 ACT = frozenset({"overdue", "damaged", "failed", "none"})  # levels that ask somebody to do something
 
 

@@ -15,11 +15,10 @@ from orchestrator.policy.crosscheck import crosscheck
 from orchestrator.policy.engine_options import Checked, Models, check_options
 from orchestrator.policy.policy_file import Policy
 from orchestrator.policy.services_file import FILES_ENGINE, Service, Services
-from orchestrator.policy.validation import problems_of
+from orchestrator.policy.validation import MOST_PROBLEMS, problems_of
 from orchestrator.policy.yaml_loader import Document, load_file
 
 POLICY_FILE, SERVICES_FILE = "policy.yml", "services.yml"
-MOST_PROBLEMS = 200
 _Model = TypeVar("_Model", bound=BaseModel)
 
 

@@ -14,6 +14,7 @@ from orchestrator.policy import later
 from orchestrator.policy.fault import FAULT, did_you_mean, shown
 from orchestrator.policy.yaml_loader import Document, Path
 
+MOST_PROBLEMS = 200
 QUOTES_HINT = "put it in quotes"
 _EXPECTED = {
     "string_type": "text",
@@ -58,10 +59,12 @@ _SWITCHES = frozenset({"yes", "no", "on", "off", "y", "n"})
 
 def problems_of(document: Document, error: ValidationError, model: Any, prefix: Path = ()) -> Iterator[Problem]:
     """Give one problem per fault that `model` found in the data at `prefix`."""
-    for fault in error.errors(include_url=False):
+    for number, fault in enumerate(error.errors(include_url=False)):
         path = _path_of(document, fault["loc"], prefix)
         if fault["type"] == "extra_forbidden":
-            yield unknown_key(document, path, _keys_at(model, fault["loc"]))
+            # Comparing words is slow: a file of a hundred thousand wrong keys must not take minutes.
+            known = _keys_at(model, fault["loc"]) if number < MOST_PROBLEMS else []
+            yield unknown_key(document, path, known)
         else:
             message, hint = _told(dict(fault))
             yield document.problem(path, message, hint or _MISSING.get(path[-1] if fault["type"] == "missing" else 0))

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.model.errors import PolicyInvalid
 from orchestrator.policy import load
-from orchestrator.policy.loading import MOST_PROBLEMS
+from orchestrator.policy.validation import MOST_PROBLEMS
 from tests.unit.policy.files import OPTIONS, POLICY, SERVICES, refused, write
 
 SECRET_HINT = "write {file: PATH}, {env: NAME} or {command: [PROGRAM, ARGUMENT]}"
