@@ -1,4 +1,4 @@
-"""Where the traceback of an unexpected error goes: a private file, never the screen alone."""
+"""Where the traceback of an unexpected error goes: a private file beside the log, never the screen alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ import os
 import tempfile
 import traceback
 
+from orchestrator.model.errors import ResguardoError
 
-def write_crash(error: Exception) -> str:
-    """Write the traceback to a 0600 file; return its path."""
-    descriptor, path = tempfile.mkstemp(prefix="resguardo-crash-", suffix=".txt")
+
+def write_crash(error: Exception, policy_path: str) -> str:
+    """Write the traceback to a 0600 file among the logs (else in the temporary directory); return its path."""
+    descriptor, path = tempfile.mkstemp(prefix="crash-", suffix=".txt", dir=_logs(policy_path))
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write("".join(traceback.format_exception(error)))
     return path
+
+
+def _logs(policy_path: str) -> str | None:
+    from orchestrator.adapters.state import StateFolder  # noqa: PLC0415 - only when it is needed
+
+    try:
+        return StateFolder(policy_path).logs
+    except (OSError, ResguardoError):
+        return None

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 
@@ -109,7 +110,7 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return per way to en
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the one handler at the top
-        return _bug(error, as_json=as_json)
+        return _bug(error, _policy_of(argv), as_json=as_json)
 
 
 def _hoist_json(argv: Sequence[str]) -> list[str]:
@@ -130,10 +131,15 @@ def _print_error(message: str, hint: str | None, code: int, *, as_json: bool) ->
         print(f"HINT: {hint}", file=sys.stderr)
 
 
-def _bug(error: Exception, *, as_json: bool) -> int:
+def _policy_of(argv: Sequence[str]) -> str:
+    words = list(argv)
+    return next((after for word, after in pairwise(words) if word in ("-c", "--config")), _default_policy())
+
+
+def _bug(error: Exception, policy_path: str, *, as_json: bool) -> int:
     from orchestrator.cli.crash import write_crash  # noqa: PLC0415 - only when it is needed
 
-    where = write_crash(error)
+    where = write_crash(error, policy_path)
     message = f"unexpected {type(error).__name__}; the traceback is in {where}"
     _print_error(
         message, "please report it with that file, which holds no secrets that we know of", EXIT_BUG, as_json=as_json

@@ -5,7 +5,7 @@ It looks at the raw data, so it works beside other faults and hides none of them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from orchestrator.model.errors import Problem
@@ -34,29 +34,29 @@ def crosscheck(policy: Document | None, services: Document | None) -> Iterator[P
         yield from _hollow(services)
         yield from _tiers(services, tiers)
     if policy is not None and services is not None:
-        yield from _jobs(policy, list(_mapping(services.data, "services")))
+        yield from _jobs(policy, _mapping(services.data, "services"))
 
 
 def _channels(policy: Document) -> Iterator[Problem]:
     notify = _mapping(policy.data, "notify")
-    channels = list(_mapping(notify, "channels"))
+    channels = _mapping(notify, "channels")
     for number, rule in enumerate(_list(notify, "rules")):
         yield from _unknown(policy, ("notify", "rules", number, "to"), _list(rule, "to"), "channel", channels)
 
 
-def _jobs(policy: Document, services: list[str]) -> Iterator[Problem]:
+def _jobs(policy: Document, services: Collection[str]) -> Iterator[Problem]:
     for name, job in _mapping(policy.data, "jobs").items():
         yield from _unknown(policy, ("jobs", name, "services"), _list(job, "services"), "service", services)
 
 
-def _repository_tiers(policy: Document, tiers: list[str]) -> Iterator[Problem]:
+def _repository_tiers(policy: Document, tiers: Collection[str]) -> Iterator[Problem]:
     for name, repository in _mapping(policy.data, "repositories").items():
         for tier in _mapping(repository, "retention") if tiers else ():
             if tier not in tiers:
                 yield _nameless(policy, ("repositories", name, "retention", tier), "tier", tier, tiers)
 
 
-def _tiers(services: Document, tiers: list[str]) -> Iterator[Problem]:
+def _tiers(services: Document, tiers: Collection[str]) -> Iterator[Problem]:
     for name, service in _mapping(services.data, "services").items():
         places: list[tuple[Path, Any]] = [(("services", name), service)]
         places += [
@@ -96,14 +96,17 @@ def _repositories(policy: Document) -> Iterator[Problem]:
             yield policy.problem(path, "a password in plain text", hint)
 
 
-def _unknown(document: Document, path: Path, names: Iterable[Any], kind: str, known: list[str]) -> Iterator[Problem]:
+def _unknown(
+    document: Document, path: Path, names: Iterable[Any], kind: str, known: Collection[str]
+) -> Iterator[Problem]:
     for number, name in enumerate(names):
         if isinstance(name, str) and name not in known:
             yield _nameless(document, (*path, number), kind, name, known)
 
 
-def _nameless(document: Document, path: Path, kind: str, name: str, known: list[str]) -> Problem:
-    hint = did_you_mean(name, known, kind=f"known {kind}s") or f"there is no {kind} yet"
+def _nameless(document: Document, path: Path, kind: str, name: str, known: Collection[str]) -> Problem:
+    hint = did_you_mean(name, known, kind=f"known {kind}s")
+    hint = hint or (None if known else f"there is no {kind} yet")
     return document.problem(path, f"no such {kind}: {shown(name)}", hint)
 
 

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 FAULT = "resguardo_fault"
 _LONGEST_SHOWN = 60
+_MOST_COMPARED = 200
 
 
 def fault(message: str, hint: str | None = None) -> PydanticCustomError:
@@ -25,10 +26,12 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, kind: str = "known") -> str | None:
-    """Return a hint that names the closest known word, or all of them; None when nothing is known."""
+    """Return a hint that names the closest known word, or all of them; None when there are none, or too many."""
     import difflib  # noqa: PLC0415 - only for a mistake; loading a valid policy must stay cheap
 
     names = sorted(known)
+    if len(names) > _MOST_COMPARED:
+        return None  # too slow to compare, too long to read
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"

@@ -115,10 +115,17 @@ class Bench:
             (folder / "policy.yml").write_text(policy)
 
 
-def run(argv: list[str], env: dict[str, str], **options: Any) -> str:
+def run(argv: list[str], env: dict[str, str]) -> str:
     """Run a command unmeasured. Raises NotMeasured when it fails."""
     done = subprocess.run(
-        argv, env=clean_env(env), capture_output=True, text=True, timeout=3600, check=False, errors="replace", **options
+        argv,
+        env=clean_env(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+        errors="replace",
     )
     if done.returncode:
         raise NotMeasured(f"{' '.join(argv)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-600:]}")

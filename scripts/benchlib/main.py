@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,8 @@ QUICK = 0.02
 def main(argv: list[str]) -> int:
     """Measure, print the table to stdout, and return 0 when every target was met, 1 when one was not."""
     options = _options(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(143))  # so that servers are stopped and folders removed
     folder = Path(tempfile.mkdtemp(prefix="rsgb-", dir=options.folder))
     folder.chmod(0o711)
     report = Report(_machine())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 METER = str(Path(__file__).with_name("meter.py"))
-DEADLINE = 3600.0
+DEADLINE = 900.0  # seconds for one run of one variant
 
 
 class NotMeasured(Exception):
@@ -62,17 +63,25 @@ def run_once(variant: Variant, log: Path) -> Sample:
         variant.prepare()
     os.sync()  # what others wrote shall not be paid for by this run
     result = log.with_suffix(".cost")
+    argv = [sys.executable, "-I", "-S", METER, str(result), *variant.argv]
     with log.open("wb") as output:
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", METER, str(result), *variant.argv],
+        process = subprocess.Popen(
+            argv,
             env=clean_env(variant.env),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            timeout=DEADLINE,
-            check=False,
+            start_new_session=True,
         )
-    cost = json.loads(result.read_text()) if done.returncode == 0 else {"exit": done.returncode}
+        try:
+            process.wait(DEADLINE)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise NotMeasured(f"{variant.name}: not done after {DEADLINE:.0f} s") from error
+            raise
+    cost = json.loads(result.read_text()) if process.returncode == 0 else {"exit": process.returncode}
     if cost["exit"] != 0:
         tail = log.read_text(errors="replace").strip()[-600:]
         raise NotMeasured(f"{variant.name}: exit {cost['exit']}: {tail}")
@@ -92,7 +101,7 @@ def in_turns(
             try:
                 one.samples.append(run_once(variant, folder / f"{len(one.samples)}-{_file(variant.name)}.log"))
                 say(f"  {variant.name}: {one.samples[-1].wall:.2f} s, CPU {one.samples[-1].cpu:.2f} s")
-            except (NotMeasured, subprocess.TimeoutExpired) as error:
+            except NotMeasured as error:
                 one.problem = str(error)
                 say(f"  {one.problem}")
     return found

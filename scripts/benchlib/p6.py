@@ -35,7 +35,7 @@ def run(bench: Bench) -> None:
         for number in range(max(many, services)):
             pg.create(f"small{number}", SIZE)
             data.sqlite_database(folder / f"small{number}.db", SIZE, number)
-        groups = {"all": list(range(many))}
+        groups = {"fleet": list(range(many))}
         _measure(bench, pg, f"{many} + {many} databases of 1 MB, one service", "one", groups, 1 / 12)
         groups = {f"s{number}": [number] for number in range(services)}
         _measure(bench, pg, f"{services} services of 1 + 1 databases of 1 MB", "ten", groups, None)
@@ -93,7 +93,7 @@ def _borgmatic(pg: Server, folder: Path, name: str, groups: dict[str, list[int]]
     for group, numbers in groups.items():
         path = borgmatic.configure(place, group, {"local_path": borg})
         postgresql = [
-            {"name": f"small{n}", "hostname": pg.socket, "port": pg.port, "username": USER, "format": "plain"}
+            {"name": f"small{n}", "hostname": pg.host, "port": pg.port, "username": USER, "format": "plain"}
             for n in numbers
         ]
         lite = [{"name": f"lite{n}", "path": str(folder / f"small{n}.db")} for n in numbers]

@@ -28,13 +28,16 @@ class Server:
 
     def __init__(self, server: Any) -> None:
         self._server = server
-        self.socket = str(server.socket)
+        self.host = "127.0.0.1"
         self.port = int(server.port)
+        # Everybody comes over loopback without a password: borgmatic cannot dump over a socket in a folder of ours.
+        (server.data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+        server.psql("SELECT pg_reload_conf()")
 
     def tool(self, name: str, database: str, *options: str) -> list[str]:
         """The command line of one of PostgreSQL's own clients."""
         return [
-            str(self._server.bin / name), "-h", self.socket, "-p", str(self.port), "-U", USER, *options, "-d", database,
+            str(self._server.bin / name), "-h", self.host, "-p", str(self.port), "-U", USER, *options, "-d", database,
         ]  # fmt: skip
 
     def sql(self, database: str, text: str) -> str:
@@ -63,7 +66,7 @@ class Server:
     def source(self, database: str, **options: Any) -> dict[str, Any]:
         """One entry of `databases:` for this database; the globals are left out, as the bare pipe leaves them out."""
         return {
-            "engine": "postgresql", "socket": self.socket, "port": self.port, "user": USER, "database": database,
+            "engine": "postgresql", "host": self.host, "port": self.port, "user": USER, "database": database,
             "globals": False, **options,
         }  # fmt: skip
 

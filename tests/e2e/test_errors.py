@@ -180,5 +180,5 @@ def test_full_temporary_place(site: Site, small_disk: Path) -> None:
     shutil.move(site.state, small_disk.parent / "moved-state")
     (site.root / "data" / "files" / "big").write_bytes(os.urandom(20 << 20))
     done = site.run("backup", code=None, RESGUARDO_STATE=str(small_disk / "state"))
-    assert done.returncode == 4, done.stderr
-    assert "space" in done.stderr or "full" in done.stderr, done.stderr
+    assert done.returncode in (3, 4), done.stderr  # 3 where the small dump still found room
+    assert "no space left" in done.stderr, done.stderr

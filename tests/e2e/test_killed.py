@@ -9,17 +9,20 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from orchestrator.model.failpoints import FAILPOINTS
-from tests.e2e.site import Site
+from tests.e2e.site import SERVICES, Site
+from tests.engines.servers.postgresql import PASSWORD, PostgresServer
 
 # Where each failpoint is met: the command that passes it. What is not named is met by a plain backup.
 RESTORE = {name for name in FAILPOINTS if name.startswith("restore.")}
 PRUNE = {name for name in FAILPOINTS if name.startswith(("retention.", "prune."))}
+SECRET = {"secret.written"}
 STREAM = {name for name in FAILPOINTS if name.startswith("stream.")}
 
 
@@ -34,9 +37,29 @@ def command_for(name: str) -> list[str]:
     return ["backup"]
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server that wants a password, so that there is a secret to write."""
+    with PostgresServer() as made:
+        made.psql("CREATE TABLE t AS SELECT 1 AS one")
+        yield made
+
+
+def with_password(site: Site, server: PostgresServer) -> None:
+    """Add a database whose password goes to a file for pg_dump."""
+    (site.root / "password").write_text(PASSWORD)
+    (site.root / "password").chmod(0o600)
+    database = f"{{engine: postgresql, host: 127.0.0.1, port: {server.port}, user: postgres, database: postgres"
+    site.services(
+        f"{SERVICES}".replace("    paths:", f"      pg: {database}, password: {{file: password}}}}\n    paths:")
+    )
+
+
 @pytest.mark.parametrize("name", sorted(FAILPOINTS))
-def test_killed_at_a_failpoint(site: Site, name: str) -> None:
-    site.policy("staging: {source: 1}\n" if name in STREAM else "")
+def test_killed_at_a_failpoint(site: Site, name: str, request: pytest.FixtureRequest) -> None:
+    site.policy("staging: {source: 1KiB}\n" if name in STREAM else "")
+    if name in SECRET:
+        with_password(site, request.getfixturevalue("server"))
     for _ in range(3 if name in PRUNE else 1):
         site.run("backup")
     if name in PRUNE:
@@ -83,7 +106,7 @@ def restic_pids(site: Site) -> list[int]:
 @pytest.mark.parametrize("kills", [pytest.param(8, id="8"), pytest.param(50, id="50", marks=pytest.mark.slow)])
 @pytest.mark.timeout(900)
 def test_killed_in_mid_stream(site: Site, kills: int) -> None:
-    site.policy("staging: {source: 1}\n")
+    site.policy("staging: {source: 1KiB}\n")
     shutil.rmtree(site.root / "data" / "files")
     site.services("services:\n  shop:\n    databases:\n      main: {engine: sqlite, path: data/shop.db}\n")
     big_shop(site, 60)

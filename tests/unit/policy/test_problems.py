@@ -566,6 +566,13 @@ def test_thousands_of_problems_are_cut(tmp_path: Path, monkeypatch: pytest.Monke
     assert problems[-1] == "policy.yml:209:2: and 2800 more problems from here on"
 
 
+def test_a_huge_wrong_file_is_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    services = "services:\n" + "".join(f"  s{number}: {{paths: [x]}}\n" for number in range(10_000))
+    names = ", ".join(f"x{number}" for number in range(50_000))
+    policy = f"{POLICY}jobs: {{a: {{at: '@daily', do: backup, services: [{names}]}}}}\n"
+    assert len(refused(tmp_path, monkeypatch, policy, services)) == MOST_PROBLEMS + 1
+
+
 def test_no_secret_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = POLICY.replace(PASSWORD, "password: {env: 'canary 1', file: 7}\n    env: {A_TOKEN: canary2, B: [canary3]}")
     policy = policy.replace("url: var/repository", "url: rest:https://u:canary4@h/")
