@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from pydantic_core import PydanticCustomError
 
@@ -29,7 +30,7 @@ def did_you_mean(word: str, known: Iterable[str], *, kind: str = "known") -> str
     """Return a hint that names the closest known word, or all of them; None when there are none, or too many."""
     import difflib  # noqa: PLC0415 - only for a mistake; loading a valid policy must stay cheap
 
-    names = sorted(known)
+    names = sorted(islice(known, _MOST_COMPARED + 1))
     if len(names) > _MOST_COMPARED:
         return None  # too slow to compare, too long to read
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)

@@ -71,7 +71,9 @@ class Site:
     def argv(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "orchestrator", "-c", str(self.root / "policy.yml"), *args]
 
-    def run(self, *args: str, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *args: str, code: int | None = 0, timeout: float = 110, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command; `code` is the exit code that it must have (None: any)."""
         done = subprocess.run(
             self.argv(*args),
@@ -86,8 +88,8 @@ class Site:
             raise AssertionError(f"{args}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def json(self, *args: str, code: int | None = 0, **env: str) -> Any:
-        return json.loads(self.run("--json", *args, code=code, **env).stdout)
+    def json(self, *args: str, code: int | None = 0, timeout: float = 110, **env: str) -> Any:
+        return json.loads(self.run("--json", *args, code=code, timeout=timeout, **env).stdout)
 
     def start(self, *args: str, **env: str) -> subprocess.Popen[bytes]:
         """Start a command in the background, its output thrown away."""
