@@ -8,7 +8,6 @@ module of ours wins over an entry of the same name, so that nobody replaces an e
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -55,6 +54,8 @@ def load(name: str) -> Engine:
         return engine
     if name in _entries():
         return _from_entry(_entries()[name])
+    import difflib  # noqa: PLC0415 - only for a mistake
+
     close = difflib.get_close_matches(name, names(), n=1)
     known = ", ".join(names())
     raise UsageError(f"unknown engine {name!r}", f"did you mean {close[0]!r}?" if close else f"engines are: {known}")

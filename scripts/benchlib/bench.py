@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -109,6 +110,7 @@ class Bench:
             (folder / "policy.yml").write_text(policy.replace(json.dumps(self.restic), json.dumps(str(shim))))
             self.run_ours(folder, *words)  # learns the shim's version, which is not part of a usual run
             log.unlink(missing_ok=True)
+            time.sleep(1.5)  # a retention that is due after 1 s shall be due
             self.run_ours(folder, *words)
             return len(log.read_text().splitlines())
         finally:

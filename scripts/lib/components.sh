@@ -10,6 +10,7 @@ COMPONENTS='initdb postgresql-contrib /usr/lib/postgresql/*/bin/initdb
 sshd openssh-server /usr/sbin/sshd
 sqlite3 sqlite3 /usr/bin/sqlite3
 shellcheck shellcheck /usr/bin/shellcheck
+chattr e2fsprogs /usr/bin/chattr
 rest-server restic-rest-server .tools/bin/rest-server
 rclone rclone .tools/bin/rclone'
 
@@ -62,7 +63,7 @@ test_rclone() {
 ensure_components() {
     local suite version
     if can_apt_install; then
-        without_services apt_install postgresql postgresql-contrib openssh-server sqlite3 shellcheck ||
+        without_services apt_install postgresql postgresql-contrib openssh-server sqlite3 shellcheck e2fsprogs ||
             warn "apt could not install everything: tests that need it are skipped"
     fi
     if has apt-get && has dpkg; then

@@ -103,6 +103,23 @@ def restic_pids(site: Site) -> list[int]:
     return [int(line.split()[0]) for line in site.children() if "--stdin-filename" in line]
 
 
+def await_restic(site: Site, process: subprocess.Popen[bytes]) -> None:
+    while not restic_pids(site):
+        assert process.poll() is None, "the run ended before its restic was seen"
+
+
+def lifetime(site: Site) -> float:
+    """Return how long the stream's restic of an undisturbed run lives."""
+    process = site.start("backup")
+    await_restic(site, process)
+    started = time.monotonic()
+    while restic_pids(site):
+        time.sleep(0.02)
+    lived = time.monotonic() - started
+    assert process.wait(60) == 0
+    return lived
+
+
 @pytest.mark.parametrize("kills", [pytest.param(8, id="8"), pytest.param(50, id="50", marks=pytest.mark.slow)])
 @pytest.mark.timeout(900)
 def test_killed_in_mid_stream(site: Site, kills: int) -> None:
@@ -110,9 +127,7 @@ def test_killed_in_mid_stream(site: Site, kills: int) -> None:
     shutil.rmtree(site.root / "data" / "files")
     site.services("services:\n  shop:\n    databases:\n      main: {engine: sqlite, path: data/shop.db}\n")
     big_shop(site, 60)
-    started = time.monotonic()
-    site.run("backup")
-    whole = time.monotonic() - started
+    lives = lifetime(site)
     before = {snapshot["id"] for snapshot in site.snapshots()}
     seed = random.randrange(1 << 32)
     generator = random.Random(seed)
@@ -122,7 +137,8 @@ def test_killed_in_mid_stream(site: Site, kills: int) -> None:
         with closing(sqlite3.connect(site.root / "data" / "shop.db")) as database, database:
             database.execute("UPDATE orders SET blob = randomblob(length(blob)) WHERE what = 'big'")
         process = site.start("backup")
-        moment = generator.uniform(0.35, 0.9) * whole
+        await_restic(site, process)
+        moment = generator.uniform(0, 0.85) * lives
         time.sleep(moment)
         hit = bool(restic_pids(site)) and process.poll() is None
         live += hit
@@ -139,7 +155,7 @@ def test_killed_in_mid_stream(site: Site, kills: int) -> None:
         for snapshot in new:
             assert snapshot["summary"]["total_bytes_processed"] > 60 << 20, f"truncated stream, seed {seed}, {moments}"
         before |= set(after)
-    print(f"seed {seed}, whole run {whole:.2f} s, moments (* hit a live restic): {' '.join(moments)}")
+    print(f"seed {seed}, restic lives {lives:.2f} s, moments (* hit a live restic): {' '.join(moments)}")
     assert live >= 0.8 * kills, f"only {live} of {kills} kills hit a live restic (seed {seed}: {moments})"
     site.run("backup")
     assert len(site.points()) >= 2
