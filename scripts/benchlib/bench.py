@@ -62,14 +62,33 @@ class Bench:
             "RESTIC_PROGRESS_FPS": "0.1",
         }
 
-    def place(self, name: str) -> Path:
-        """A folder of this name with a fresh copy of the repository and nothing remembered; what was there goes."""
+    @cached_property
+    def used(self) -> Path:
+        """A place whose repository, state and cache have seen three backups of one small file, so nothing is due."""
+        folder = self.place("used")
+        (folder / "tiny").mkdir()
+        (folder / "tiny/file").write_text("nothing changes here\n")
+        self.configure("used", {"tiny": {"paths": [str(folder / "tiny")]}})
+        for _ in range(3):
+            self.run_ours(folder, "backup", "--no-verify")
+        return folder
+
+    def place(self, name: str, *, used: bool = False) -> Path:
+        """A folder of this name with a fresh copy of the repository; what was there goes.
+
+        used=False: nothing is remembered, as right after `init`. used=True: as in an installation in use, with restic's
+        cache for bare restic as well.
+        """
         folder = self.folder / name
         for old in ("repository", "cache", "state"):
             shutil.rmtree(folder / old, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(self.template / "repository", folder / "repository")
-        shutil.copy2(self.template / "key", folder / "key")
+        origin = self.used if used else self.template
+        shutil.copytree(origin / "repository", folder / "repository")
+        shutil.copy2(origin / "key", folder / "key")
+        if used:
+            shutil.copytree(origin / "state", folder / "state")
+            shutil.copytree(origin / "state/cache", folder / "cache")
         return folder
 
     def configure(self, name: str, services: dict[str, Any], **policy: Any) -> Path:

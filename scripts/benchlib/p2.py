@@ -35,6 +35,8 @@ def run(bench: Bench) -> None:
         folder = bench.folder / f"p2-{files}"
         tree = data.tree(folder / "tree", count, size)
         _warm(bench, label, folder, tree)
+        if files == count == 50:
+            _first(bench, label, folder, tree)
         _ten_days(bench, label, folder, tree)
         shutil.rmtree(folder)
 
@@ -71,6 +73,25 @@ def _warm(bench: Bench, label: str, folder: Path, tree: Path) -> None:
         _processes(bench, f"restic processes, {label}, no retention due", plain, 1, 2.0),
         _processes(bench, f"restic processes, {label}, with retention", kept, 2, None),
     ]
+
+
+def _first(bench: Bench, label: str, folder: Path, tree: Path) -> None:
+    """What the very first run after `init` costs: it learns the repository and its rules."""
+    name = folder.name
+    bench.configure(f"{name}/first", _services(tree))
+    ours = Variant(
+        "resguardo backup, the first",
+        *bench.ours(folder / "first", "backup", "--no-verify"),
+        lambda: bench.place(f"{name}/first") and None,
+    )
+    bare = Variant(
+        "restic backup, the first",
+        [bench.restic, *BACKUP, str(tree)],
+        bench.restic_env(folder / "bare-first"),
+        lambda: bench.place(f"{name}/bare-first") and None,
+    )
+    first, theirs = in_turns([ours, bare], bench.rounds, folder / "first-logs")
+    bench.report.rows.append(compare("P2", f"first run after init, {label}", first, theirs, kind="difference"))
 
 
 def _processes(bench: Bench, what: str, place: Path, bare: int, target: float | None) -> Row:

@@ -34,7 +34,7 @@ def run(bench: Bench) -> None:
         bench.report.facts[f"P4, 1 % {words}: MB per day, day 0 first"] = megabytes
         for theirs, against, target in ((pipe, "pg_dump | restic --stdin", 1.05), (files, "-Fc | gzip -9 files", None)):
             bench.report.rows.append(
-                Row("P4", f"new data, 5 days, 1 % {words}", "MB", "ratio", [sum(ours[1:]) / 1e6],
+                Row("P4", f"new data, {SIZE * bench.scale / 1e6:,.0f} MB PostgreSQL, 5 days, 1 % {words}", "MB", "ratio", [sum(ours[1:]) / 1e6],
                     [sum(theirs[1:]) / 1e6], against, target)
             )  # fmt: skip
 

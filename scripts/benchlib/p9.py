@@ -46,8 +46,9 @@ def run(bench: Bench) -> None:
     peaks = {streams: max(watch.samples) for streams, watch in watches.items()}
     bench.report.facts["P9 processes at once, by program"] = {str(k): watch.programs for k, watch in watches.items()}
     bench.report.facts["P9 samples"] = {str(k): len(watch.samples) for k, watch in watches.items()}
+    size = f"{SIZE * bench.scale / 1e9:.1f} GB each"
     bench.report.rows += [
-        Row("P9", "Pss, one stream", "MB", "value", [peaks[1]], target=80),
+        Row("P9", f"Pss, one stream, {size}", "MB", "value", [peaks[1]], target=80),
         Row("P9", "Pss, second stream more", "MB", "difference", [peaks[2]], [peaks[1]], "one stream", 16),
         Row("P9", "Pss, third stream more", "MB", "difference", [peaks[3]], [peaks[2]], "two streams", 16),
         Row("P9", "Pss, growth while one streams", "MB", "value", [_growth(watches[1].samples)], target=2),

@@ -90,9 +90,18 @@ class Report:
 
     def table(self) -> str:
         """A Markdown table; each row's runs stand below it."""
-        lines = ["| case | what | ours | theirs | figure | target | |", "|---|---|---|---|---|---|---|"]
+        quick = (
+            "**Quick: a fiftieth of the data; no figure below means anything.**\n\n" if self.machine["quick"] else ""
+        )
+        about = ", ".join(f"{name} {value}" for name, value in sorted(self.machine.items()))
+        lines = [
+            f"{quick}{about}",
+            "",
+            "| case | what | ours | theirs | figure | target | |",
+            "|---|---|---|---|---|---|---|",
+        ]
         lines += [
-            f"| {row.case} | {row.what}{f' / {row.against}' if row.against else ''} | {_median(row.ours, row.unit)}"
+            f"| {row.case} | {row.what}{_cell(row.against)} | {_median(row.ours, row.unit)}"
             f" | {_median(row.theirs, row.unit)} | {_figure(row)} | {_target(row)} | {row.verdict} |"
             for row in self.rows
         ]
@@ -104,6 +113,11 @@ class Report:
         for case, text in self.not_counted.items():
             lines += ["", f"{case}, how and what is not counted:", "", text.strip()]
         return "\n".join(lines)
+
+
+def _cell(against: str) -> str:
+    """The name of the other side; its bars would end a table's cell."""
+    return f" / {against}".replace("|", "\\|") if against else ""
 
 
 def _median(values: Sequence[float], unit: str) -> str:

@@ -56,7 +56,7 @@ settle_in() {
     git -C "$root$CLONE" checkout --quiet --detach "$(git -C "$PROJECT" rev-parse HEAD)" || return
     if [ "$account" != root ]; then
         inside "$root" root bash -c "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
-            --no-install-recommends install python3 python3-venv >/dev/null && useradd -m $account &&
+            --no-install-recommends install python3 python3-venv passwd >/dev/null 2>&1 && useradd -m $account &&
             chown -R $account: $CLONE"
     fi
 }
