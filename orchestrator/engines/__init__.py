@@ -12,13 +12,14 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from orchestrator.model.engine import Engine
 from orchestrator.model.errors import Bug, UsageError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from pydantic import BaseModel
 
 GROUP = "orchestrator.engines"
@@ -31,6 +32,8 @@ def _modules() -> tuple[str, ...]:
 
 @cache
 def _entries() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - start-up: only for a name that is not ours
+
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
@@ -86,7 +89,7 @@ class Options(Mapping[str, "type[BaseModel]"]):
     """Every engine's Options model by name; an engine is imported when its model is asked for, not before."""
 
     def __getitem__(self, name: str) -> type[BaseModel]:
-        if name not in names():
+        if name not in _modules() and name not in _entries():
             raise KeyError(name)
         options: type[BaseModel] = load(name).Options
         return options

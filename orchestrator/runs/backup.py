@@ -200,7 +200,7 @@ def _enough_room(box: Toolbox, repository: Repository) -> None:
 def _same_machine(box: Toolbox, repository: Repository, request: BackupRequest, undo: Undo) -> None:
     """Refuse to write under a host name that another machine uses: its retention and ours would mix."""
     if box.catalog.seen(repository.name) is None:
-        rebuild.learn(box, repository, undo)
+        rebuild.meet(box, repository, undo)
     newest = box.catalog.newest_manifest(repository.name)
     if newest is None or newest.machine == box.here.machine or request.new_machine:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.model.repository import Repository
-from orchestrator.runs import rebuild
+from orchestrator.runs import rebuild, retention
 from orchestrator.runs.toolbox import Toolbox
 
 
@@ -20,5 +20,6 @@ def initialize(box: Toolbox) -> list[tuple[Repository, str]]:
             box.catalog.mark_seen(repository.name, box.clock())
             for what in ("forget.last", "prune.last", "check.since"):
                 box.catalog.put(f"{what}.{repository.name}", box.clock().isoformat())
+            retention.remember_rules(box, repository)
             done.append((repository, "created"))
     return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from orchestrator.model.errors import DataDamaged
@@ -23,6 +24,18 @@ class Learned:
     broken: tuple[tuple[str, str], ...]
 
 
+def meet(box: Toolbox, repository: Repository, undo: Undo) -> None:
+    """Learn the newest restore point of a repository that this catalog has never seen: whose it is, and its age.
+
+    The rest is learnt when retention or `catalog rebuild` asks for it: each manifest costs a restic process.
+    """
+    listing = sort(repository.snapshots(undo))
+    newest = max(listing.commits.items(), key=lambda found: found[1].time, default=None)
+    if newest:
+        _mirror(box, repository, *newest, listing, undo)
+    box.catalog.mark_seen(repository.name, box.clock())
+
+
 def learn(box: Toolbox, repository: Repository, undo: Undo) -> Learned:
     """List the repository; read the manifest of every commit that the catalog does not know and mirror it.
 
@@ -31,15 +44,13 @@ def learn(box: Toolbox, repository: Repository, undo: Undo) -> Learned:
     """
     listing = sort(repository.snapshots(undo))
     known = {(point.service, point.tier, point.run) for point in box.catalog.points(repository=repository.name)}
-    added, broken = [], []
-    for place, commit in listing.commits.items():
-        if place in known:
-            continue
-        problem = _mirror(box, repository, place, commit, listing, undo)
-        if problem:
-            broken.append((point_id(*place), problem))
-        else:
-            added.append(point_id(*place))
+    unknown = [place for place in listing.commits if place not in known]
+    with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
+        problems = list(
+            pool.map(lambda place: _mirror(box, repository, place, listing.commits[place], listing, undo), unknown)
+        )
+    added = [point_id(*place) for place, problem in zip(unknown, problems, strict=True) if not problem]
+    broken = [(point_id(*place), problem) for place, problem in zip(unknown, problems, strict=True) if problem]
     for point, problem in broken:
         message = f"{point} is not a restore point: {problem}"
         box.event(Event(box.clock(), "point.broken", "warning", message, repository=repository.name))

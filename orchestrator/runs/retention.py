@@ -200,7 +200,8 @@ def apply(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, u
             box.catalog.remove_point(point.id, repository.name)
     stayed |= _forget(repository, [snapshot for snapshot in rest if snapshot], undo)
     reach("retention.forgotten")
-    _remember(box, repository)
+    remember_rules(box, repository)
+    box.catalog.put(f"forget.last.{repository.name}", box.clock().isoformat())
     forgotten = tuple(
         Forgotten(point.id, repository.name, tuple(point.snapshots.values()), reason) for point, reason in removing
     ) + tuple(Forgotten(orphan.place, repository.name, orphan.snapshots, orphan.reason) for orphan in orphans)
@@ -240,10 +241,10 @@ def _forget(repository: Repository, ids: Sequence[str], undo: Undo) -> set[str]:
     return set(repository.forget(ids, undo).kept) if ids else set()
 
 
-def _remember(box: Toolbox, repository: Repository) -> None:
+def remember_rules(box: Toolbox, repository: Repository) -> None:
+    """Note the rules in force: what they remove later is steady ageing, which the guard lets pass."""
     rules = {tier: rules.model_dump(exclude_none=True) for tier, rules in box.config.policy.retention.tiers.items()}
     box.catalog.put(f"retention.rules.{repository.name}", json.dumps(rules, sort_keys=True))
-    box.catalog.put(f"forget.last.{repository.name}", box.clock().isoformat())
 
 
 def prune(box: Toolbox, *, force: bool, wait: float) -> RunRecord:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from benchlib.bench import Bench
-from benchlib.measure import clean_env, say
+from benchlib.measure import NotMeasured, clean_env, say
 from benchlib.postgres import Server, server
 from benchlib.result import Row
 
@@ -73,7 +73,7 @@ def _watch(bench: Bench, pg: Server, streams: int) -> Watch:
             _sample(process.pid, watch)
             time.sleep(0.2)
     if process.returncode:
-        raise SystemExit(f"P9: exit {process.returncode}: {(place / 'log').read_text(errors='replace')[-600:]}")
+        raise NotMeasured(f"P9: exit {process.returncode}: {(place / 'log').read_text(errors='replace')[-600:]}")
     say(f"  {streams}: highest {max(watch.samples):.1f} MB in {len(watch.samples)} samples")
     return watch
 
