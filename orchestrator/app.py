@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator import __version__, engines
 from orchestrator.adapters import last_good, machine, private
-from orchestrator.adapters.catalog import SqliteCatalog
+from orchestrator.adapters.catalog import SqliteCatalog, set_aside
 from orchestrator.adapters.executor import HostExecutor
 from orchestrator.adapters.intake import HostIntakes
 from orchestrator.adapters.interrupts import PROCESS
@@ -28,7 +28,7 @@ from orchestrator.adapters.stage import FileStage
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo, reconcile
 from orchestrator.model.engine import Engine, Source
-from orchestrator.model.errors import PolicyInvalid
+from orchestrator.model.errors import PolicyInvalid, Precondition
 from orchestrator.model.execution import Intake, Progress, Undo
 from orchestrator.model.record import Event
 from orchestrator.model.secret import Secret
@@ -219,6 +219,14 @@ class App:
         """Return the password files that the repositories name."""
         passwords = (repository.password for repository in self.config.policy.repositories.values())
         return [os.path.join(self.config.directory, ref.file) for ref in passwords if ref.file]
+
+    def set_aside_catalog(self) -> str | None:
+        """Put a catalog that cannot be used out of the way; return where it is now, None when it can be used."""
+        try:
+            self.catalog.points(items=False)
+        except Precondition:
+            return set_aside(self.state.catalog, self.clock())
+        return None
 
     def close(self) -> None:
         """Close what was opened."""

@@ -19,7 +19,10 @@ def rebuild(ctx: CliContext) -> int:
     from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
     from orchestrator.runs.rebuild import rebuild_all  # noqa: PLC0415
 
-    added, broken = rebuild_all(open_app(ctx).box)
+    app = open_app(ctx)
+    if kept := app.set_aside_catalog():
+        ctx.warn(f"the catalog could not be used; it is kept as {kept}")
+    added, broken = rebuild_all(app.box)
     if ctx.json:
         ctx.emit("catalog-rebuild", {"added": added, "broken": [{"point": point, "why": why} for point, why in broken]})
     else:

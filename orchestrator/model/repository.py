@@ -176,8 +176,11 @@ class Repository(Protocol):
     def snapshots(self, undo: Undo, *, tags: Sequence[str] = ()) -> list[Snapshot]:
         """List this host's snapshots that carry all of `tags` (default: all of ours), without a lock."""
 
-    def forget(self, ids: Sequence[str], undo: Undo) -> ForgetEnd:
-        """Forget exactly these; re-lists, since restic's exit 0 proves nothing."""
+    def forget(self, ids: Sequence[str], undo: Undo, *, then: Sequence[str] = ()) -> ForgetEnd:
+        """Forget exactly `ids`, and `then` the others, only if all of the first are gone.
+
+        Lists afterwards: restic's exit 0 proves nothing.
+        """
 
     def prune(self, undo: Undo) -> None:
         """Free the space of what was forgotten."""

@@ -43,7 +43,9 @@ def learn(box: Toolbox, repository: Repository, undo: Undo) -> Learned:
     reported as broken, with an event.
     """
     listing = sort(repository.snapshots(undo))
-    known = {(point.service, point.tier, point.run) for point in box.catalog.points(repository=repository.name)}
+    known = {
+        (point.service, point.tier, point.run) for point in box.catalog.points(repository=repository.name, items=False)
+    }
     unknown = [place for place in listing.commits if place not in known]
     with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
         problems = list(

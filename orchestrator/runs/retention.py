@@ -193,13 +193,14 @@ def apply(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, u
     ]
     # Known before they go: a run that is killed here must not make the next one think that the repository shrank.
     box.catalog.put(_pending(repository), json.dumps([*commits, *rest]))
-    stayed = _forget(repository, commits, undo)
-    reach("retention.commits_forgotten")
-    for point, _ in removing:
-        if point.snapshots["commit"] not in stayed:
+    # The catalog first: it never lists what is going away. What stays after all is learnt again.
+    with box.catalog.batch():
+        for point, _ in removing:
             box.catalog.remove_point(point.id, repository.name)
-    stayed |= _forget(repository, [snapshot for snapshot in rest if snapshot], undo)
+    stayed = set(repository.forget(commits, undo, then=[snapshot for snapshot in rest if snapshot]).kept)
     reach("retention.forgotten")
+    if stayed:
+        learn(box, repository, undo)
     remember_rules(box, repository)
     box.catalog.put(f"forget.last.{repository.name}", box.clock().isoformat())
     forgotten = tuple(
@@ -235,10 +236,6 @@ def _unshared(box: Toolbox, repository: Repository, points: Sequence[Point]) -> 
         for part, snapshot in point.snapshots.items()
         if part != "commit" and snapshot not in staying
     ]
-
-
-def _forget(repository: Repository, ids: Sequence[str], undo: Undo) -> set[str]:
-    return set(repository.forget(ids, undo).kept) if ids else set()
 
 
 def remember_rules(box: Toolbox, repository: Repository) -> None:

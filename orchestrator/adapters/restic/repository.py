@@ -15,6 +15,7 @@ from orchestrator.adapters.restic.redact import redact_url
 from orchestrator.adapters.restic.settings import Settings
 from orchestrator.model.engine import PathSet
 from orchestrator.model.execution import Undo
+from orchestrator.model.failpoints import reach
 from orchestrator.model.repository import (
     TAG,
     CheckEnd,
@@ -98,13 +99,28 @@ class ResticRepository:
         args = ["snapshots", "--no-lock", f"--host={self.host}", f"--tag={','.join(tags or (TAG,))}"]
         return listing.snapshots(self._run("snapshots", args, undo, LIST))
 
-    def forget(self, ids: Sequence[str], undo: Undo) -> ForgetEnd:
-        """Forget exactly these, then list: exit 0 is also what a server that refuses deletion gives."""
-        if not ids:
+    def forget(self, ids: Sequence[str], undo: Undo, *, then: Sequence[str] = ()) -> ForgetEnd:
+        """Forget exactly these, then those, then list: exit 0 is also what a server that refuses deletion gives.
+
+        Where restic complains about the first, the listing comes before the others, which stay if one of the first did.
+        """
+        if not ids and not then:
             return ForgetEnd()
+        if self._forget(ids, undo):
+            first = self._proved(ids, undo)
+            if first.kept:
+                return ForgetEnd(first.removed, (*first.kept, *then))
+        reach("retention.commits_forgotten")
+        self._forget(then, undo)
+        return self._proved([*ids, *then], undo)
+
+    def _forget(self, ids: Sequence[str], undo: Undo) -> bool:
+        """Forget; say whether restic had anything to complain about."""
+        if not ids:
+            return False
         ended = self._run("forget", ["forget", "--quiet", "--", *ids], undo, CHANGE, exclusive=True)
         raise_unless(ended, outcome.PARTIAL)
-        return self._proved(ids, undo)
+        return ended.code != outcome.OK or bool(ended.stderr.strip())
 
     def _proved(self, ids: Sequence[str], undo: Undo) -> ForgetEnd:
         # Without --host and --tag: an ID counts as gone only when nothing in the whole repository carries it.
