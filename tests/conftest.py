@@ -18,32 +18,21 @@ from orchestrator.adapters.restic import ResticRepository, Settings
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.secret import Secret
+from tests.restics import RESTIC_VERSIONS, restic_of
 
-TOOLS = Path(__file__).parent.parent / ".tools" / "bin"
-RESTIC_VERSIONS = ("0.18.0", "0.19.1")
 PASSWORD = "canary-Passw0rd-5d1f"
 RUN = "20260101T000000Z-abcdef"
 
 
-def restic_of(version: str) -> str:
-    """Return the path of one restic; without it a test is skipped, or fails where CI=true."""
-    path = TOOLS / f"restic-{version}"
-    if not path.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{path} is missing: scripts/test installs it")
-        pytest.skip(f"{path} is missing: scripts/test installs it")
-    return str(path)
-
-
 @pytest.fixture(scope="session", params=RESTIC_VERSIONS)
 def restic(request: pytest.FixtureRequest) -> str:
-    """The path of one restic: the oldest that we support, then the newest that we know."""
+    """The path of one restic: the oldest that is there, then the newest."""
     return restic_of(request.param)
 
 
 @pytest.fixture(scope="session")
 def newest_restic() -> str:
-    """The path of the newest restic that we know, for tests that need not run on each."""
+    """The path of the newest restic that is there, for tests that need not run on each."""
     return restic_of(RESTIC_VERSIONS[-1])
 
 

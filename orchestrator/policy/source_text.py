@@ -39,9 +39,11 @@ def _read_bytes(path: str, shown: str) -> bytes:
     except FileNotFoundError:
         hint = "write one with resguardo init, or name yours with --config"
         raise _invalid(shown, "no such file", hint) from None
-    except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
         raise _invalid(shown, f"cannot be read: {reason}", "check its owner and mode") from None
+    except ValueError:
+        raise _invalid(shown, "no file can have this name", "it holds a NUL or bytes that are not UTF-8") from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

@@ -167,7 +167,7 @@ def test_the_rebuilt_catalog_tells_partial_from_whole(site: Site) -> None:
     unreadable.mkdir()
     mount = subprocess.run(["mount", "--bind", "/proc/self", str(unreadable)], capture_output=True, check=False)
     if mount.returncode:
-        pytest.skip("needs the right to mount, for a file that nobody can read")
+        pytest.skip("impossible here: mounting is not allowed, and so no file is unreadable")
     try:
         site.run("backup", code=3)
         first = site.points()[0]

@@ -354,8 +354,9 @@ def test_skips_fail_where_nothing_may_be_missing(tmp_path: Path, ci: str, outcom
         def test_engine(): assert True
         """)
     )
-    argv = (sys.executable, "-m", "pytest", "-q", "-p", "tests.skips", "-c", "/dev/null", tmp_path)
-    ended = run(*argv, env={"CI": ci})
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    argv = (sys.executable, "-m", "pytest", "-q", "-p", "tests.skips", "-p", "no:cacheprovider", tmp_path)
+    ended = run(*argv, "--rootdir", tmp_path, "-c", tmp_path / "pytest.ini", env={"CI": ci, "PYTEST_ADDOPTS": ""})
     summary = ended.stdout.splitlines()[-1].rpartition(" in ")[0]
     assert sorted(summary.split(", ")) == sorted(outcome.split(", ")), ended.stdout
     assert ended.returncode == (1 if ci else 0)

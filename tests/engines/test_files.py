@@ -25,6 +25,7 @@ from orchestrator.model.secret import Secret
 from tests.engines.conformance import EngineConformance, Taken, errors
 from tests.engines.nobody import as_nobody
 from tests.engines.recording import RecordingUndo
+from tests.restics import RESTIC_VERSIONS, restic_of
 
 ENGINE = FilesEngine()
 PATTERNS = (
@@ -54,14 +55,11 @@ WRONG: tuple[Mapping[str, object], ...] = (
     {"paths": []},
     {"paths": ["~/x"]},
 )
-TOOLS = Path(__file__).parents[2] / ".tools" / "bin"
-RESTIC = next((str(path) for path in sorted(TOOLS.glob("restic-*"), reverse=True)), None) or shutil.which("restic")
 
 
 def restic(repository: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-    assert RESTIC, "no restic: run scripts/test"
     environment = {"PATH": os.environ["PATH"], "HOME": str(repository), "LC_ALL": "C.UTF-8"}
-    argv = [RESTIC, "--insecure-no-password", "--no-cache", "-r", str(repository), *arguments]
+    argv = [restic_of(RESTIC_VERSIONS[-1]), "--insecure-no-password", "--no-cache", "-r", str(repository), *arguments]
     return subprocess.run(argv, env=environment, capture_output=True, check=check, timeout=60)
 
 
@@ -311,7 +309,7 @@ class TestFiles(EngineConformance):
             ["mount", "-t", "tmpfs", "tmpfs", str(tmp_path / "b")], check=False, capture_output=True
         )
         if mounted.returncode:
-            pytest.skip("mounting is not allowed here")
+            pytest.skip("impossible here: mounting is not allowed")
         try:
             with pytest.raises(Precondition, match="mount point"):
                 ENGINE.swap(self.item_of(source), str(to), f"{tmp_path}/a_before_X", at, undo)

@@ -82,8 +82,9 @@ def databases(server: PostgresServer) -> list[str]:
 
 
 PROPERTIES = """
-SELECT pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider, daticulocale, datconnlimit, datistemplate,
-  pg_get_userbyid(datdba), datacl::text, shobj_description(oid, 'pg_database'),
+SELECT pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider,
+  coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'daticurules',
+  datconnlimit, datistemplate, pg_get_userbyid(datdba), datacl::text, shobj_description(oid, 'pg_database'),
   (SELECT array_agg((setrole::regrole, setconfig) ORDER BY setrole)::text FROM pg_db_role_setting
    WHERE setdatabase = d.oid)
 FROM pg_database d WHERE datname = current_database()

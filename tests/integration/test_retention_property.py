@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,21 +12,18 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.retention import decide
 from tests.integration.forge import Aes, Forge
+from tests.restics import RESTIC_VERSIONS, restic_of
 from tests.unit.planning.points import Rules, point
 
-TOOLS = Path(__file__).parents[2] / ".tools" / "bin"
-VERSIONS = ("0.18.0", "0.19.1")
 ZONES = ("UTC", "Asia/Tokyo", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu")
 COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 SPANS = ("within", *(f"within_{name}" for name in COUNTS[1:]))
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module", params=RESTIC_VERSIONS)
 def forge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Forge:
-    binary = TOOLS / f"restic-{request.param}"
-    assert binary.exists(), f"{binary} is missing; scripts/test installs it"
     folder = tmp_path_factory.mktemp("forge")
-    made = Forge(str(binary), folder / "repository", folder / "cache")
+    made = Forge(restic_of(request.param), folder / "repository", folder / "cache")
     made.create()
     return made
 

@@ -261,7 +261,7 @@ def test_only_our_own_environment_reaches_restic_and_its_child(
 
 def test_low_priority_reaches_restic(make_repository: MakeRepository, undo: RunUndo) -> None:
     if not (shutil.which("nice") and shutil.which("ionice")):
-        pytest.skip("nice or ionice is not installed")
+        pytest.skip("impossible here: there is no nice or no ionice")
     slow = make_repository(nice=7, ionice="idle", upload=50_000, download=50_000, compression="off")
     end = slow.backup_stream("nice", ["/bin/sh", "-c", "nice; ionice"], tags("stream"), undo).wait()
     assert slow.read(end.snapshot, "/nice", undo, limit=100).split() == [b"7", b"idle"]

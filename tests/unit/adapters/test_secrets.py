@@ -75,7 +75,7 @@ def test_a_link_counts_by_its_target(tmp_path: Path) -> None:
     assert "is open to others (mode 0644)" in refusal(of_file(tmp_path / "link"), tmp_path).message
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="impossible here: only root can give files away")
 def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     path = key(tmp_path, CANARY.encode())
     os.chown(path, 65534, 65534)

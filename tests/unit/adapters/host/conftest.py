@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.unit.adapters.host.help import owner, repository, restic, state, template, undo
+from tests.unit.adapters.host.help import owner, repository, state, template, undo
 
-__all__ = ["owner", "repository", "restic", "state", "template", "undo"]
+__all__ = ["owner", "repository", "state", "template", "undo"]

@@ -14,9 +14,9 @@ import pytest
 
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
+from tests.restics import RESTIC_VERSIONS, restic_of
 
 RUN = "20240229T010203Z-00000a"
-TOOLS = Path(__file__).resolve().parents[4] / ".tools" / "bin"
 
 
 @pytest.fixture
@@ -103,20 +103,12 @@ def marked(token: str) -> list[int]:
     return found
 
 
-@pytest.fixture(params=["0.18.0", "0.19.1"])
-def restic(request: pytest.FixtureRequest) -> str:
-    path = TOOLS / f"restic-{request.param}"
-    if not path.exists():
-        pytest.fail(f"{path} is missing: scripts/test installs it")
-    return str(path)
-
-
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One initialised repository, copied for every test: `init` takes seconds."""
     place = tmp_path_factory.mktemp("template")
     (place / "key").write_text("of the test\n")
-    argv = [TOOLS / "restic-0.18.0", "init", "-r", place / "repository", "-p", place / "key", "--no-cache", "-q"]
+    argv = [restic_of(RESTIC_VERSIONS[0]), "init", "-r", place / "repository", "-p", place / "key", "--no-cache", "-q"]
     subprocess.run(argv, check=True, timeout=60)
     return place
 
