@@ -7,6 +7,7 @@ import os
 import secrets as random
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -204,8 +205,8 @@ class App:
             stage_free=lambda: machine.free_bytes(self.state.runtime),
         )
 
-    def _staging(self, service: str, undo: Undo) -> str:
-        return private.staging_dir(self.state, undo, service)
+    def _staging(self, place: str, undo: Undo) -> AbstractContextManager[str]:
+        return private.staging_dir(self.state, undo, place)
 
     def _open_intake(self, undo: Undo) -> Intake:
         """Open an intake in the run's socket directory, which is made with the run's first one."""

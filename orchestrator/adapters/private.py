@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from orchestrator.adapters.sentinel import remove_path
 from orchestrator.adapters.state import StateFolder
@@ -23,16 +25,20 @@ def socket_dir(state: StateFolder, undo: Undo) -> str:
     return _make(f"{state.runtime}/{_random()}" if state.short else state.temporary_prefix + _random(), undo)[0]
 
 
-def staging_dir(state: StateFolder, undo: Undo, service: str, *, size_hint: int = 0) -> str:
-    """Make a service's staging directory, at the same path every time; the run lock guards it.
+@contextmanager
+def staging_dir(state: StateFolder, undo: Undo, place: str) -> Iterator[str]:
+    """Make a staging directory for the block, at the same path every time; the run lock guards it.
 
-    What a dead run left there is removed first.
+    place: `<service>/<tier>`. What a dead run left there is removed first.
     """
-    path = os.path.join(state.disk if size_hint > LARGE else state.runtime, "staging", service)
-    parent = os.path.dirname(path)
-    os.makedirs(parent, mode=0o700, exist_ok=True)
+    path = os.path.join(state.runtime, "staging", place)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     remove_path(path)
-    return _make(path, undo)[0]
+    path, action = _make(path, undo)
+    yield path
+    # Not in a `finally`: when the block fails its restic may still read, and the undo list keeps the right order.
+    remove_path(path)
+    undo.done(action)
 
 
 def temporary_dir(state: StateFolder, undo: Undo, uid: int) -> tuple[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.context import CliContext
-from orchestrator.model.errors import NoSuchPoint
 
 
 @click.command("show", short_help="show one restore point")
@@ -15,14 +14,12 @@ from orchestrator.model.errors import NoSuchPoint
 def command(ctx: CliContext, point: str, files: bool) -> int:
     """Show one restore point (ID or a unique beginning of it): sources, items, sizes, digests, snapshots."""
     from orchestrator.cli.acting import files_of, open_app, points_of  # noqa: PLC0415 - start-up
+    from orchestrator.planning.select import named  # noqa: PLC0415
 
     app = open_app(ctx)
-    found = [candidate for candidate in points_of(app, None) if candidate.id == point or candidate.id.startswith(point)]
-    if len(found) != 1:
-        what = "no" if not found else "more than one"
-        raise NoSuchPoint(f"{what} restore point answers to {point!r}", "resguardo list shows them")
+    found = named(points_of(app, None), point)
     if files:
-        texts = files_of(app, found[0])
+        texts = files_of(app, found)
         if ctx.json:
             ctx.emit("show", {"files": texts})
         else:
@@ -31,9 +28,9 @@ def command(ctx: CliContext, point: str, files: bool) -> int:
     if ctx.json:
         from orchestrator.report.document import restore_points  # noqa: PLC0415 - start-up
 
-        ctx.emit("show", {"restore_point": restore_points(found)[0]})
+        ctx.emit("show", {"restore_point": restore_points([found])[0]})
         return 0
     from orchestrator.report.text import point_text  # noqa: PLC0415 - start-up
 
-    ctx.say(point_text(found[0], app.clock()))
+    ctx.say(point_text(found, app.clock()))
     return 0

@@ -38,6 +38,7 @@ FAILPOINTS: Final[dict[str, str]] = {
     "retention.listed": "the repository was listed, nothing was forgotten",
     "retention.commits_forgotten": "the commits of old restore points are gone, their data is not",
     "retention.forgotten": "all that retention removes is gone; the catalog does not know",
+    "prune.started": "the space of what was forgotten is about to be freed",
     "check.started": "the repository is about to be checked",
     "notify.queued": "a notification is in the outbox and was not sent",
     # restoring

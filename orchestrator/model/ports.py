@@ -105,6 +105,9 @@ class Catalog(Protocol):
     def dead_runs(self) -> set[str]:
         """Runs that began, never ended, and were reconciled as dead."""
 
+    def over_runs(self) -> set[str]:
+        """Every run that ended, or was found dead: what it stored without committing it is nobody's."""
+
     def mark_dead(self, run: str, when: datetime) -> None:
         """Note that reconcile found this run dead."""
 

@@ -48,7 +48,7 @@ class ItemRecord:
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """How one source fared. state: taken|partial|failed."""
+    """How one source fared. state: taken|partial|failed, or skipped when this run was not asked for it."""
 
     name: str
     engine: str
@@ -65,7 +65,11 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class ServiceRecord:
-    """One service and tier in one run. point: the restore point's ID, "" when none was committed. commit: restic ID."""
+    """One service and tier in one run.
+
+    point: the restore point's ID, "" when none was committed · commit: restic ID · error, hint, exit_code: why nothing
+    was committed.
+    """
 
     service: str
     tier: str
@@ -77,6 +81,8 @@ class ServiceRecord:
     snapshots: Mapping[str, str] = field(default_factory=dict)
     added: int = 0
     error: str = ""
+    hint: str | None = None
+    exit_code: int = 0
 
     @property
     def bytes(self) -> int:

@@ -18,11 +18,16 @@ SMALLEST_SHARE = 0.5  # a source under half of its usual size is worth a warning
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a source cannot be dumped: its message, what to do, and the exit code that it asks for."""
+    """Why a source is not dumped: its message, what to do, and the exit code that it asks for (0: nobody wanted it)."""
 
     message: str
     hint: str | None
     exit_code: int
+
+
+def skipped() -> Trouble:
+    """Return why a source that the run was not asked for is not in its restore point, which is partial then."""
+    return Trouble("not asked for in this run", None, 0)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ class PlannedSource:
     tool: str = ""
     findings: tuple[Finding, ...] = ()
     history: SourceHistory | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the run was asked for it."""
+        return self.trouble is None or self.trouble.exit_code != 0
 
     @property
     def expected(self) -> int | None:

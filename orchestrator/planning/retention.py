@@ -54,12 +54,12 @@ def decide(
 
     Only whole points fill the rules' periods, on `zone`'s calendar. A partial or damaged point stays until a newer
     whole one exists and displaces nothing. The newest `keep_proven` proven points of each source stay (a damaged one
-    proves nothing). Without any rule everything stays, and so it does when no whole point would be left; a retired
+    proves nothing), and so does the last whole point with a source that newer ones do not hold. Without any rule everything stays, and so it does when no whole point would be left; a retired
     service keeps its points unless `forget_retired`. Raises ValueError for rules that are not rules.
     """
     ordered = newest_first(points)
     why = _why(ordered, rules, now, zone_of(zone))
-    for point_id, text in _proven(ordered, keep_proven):
+    for point_id, text in (*_proven(ordered, keep_proven), *_last_of_source(ordered)):
         why[point_id].append(text)
     if not forget_retired:
         for point in ordered:
@@ -100,6 +100,21 @@ def _proven(ordered: Sequence[Point], count: int) -> list[tuple[str, str]]:
             if left.setdefault(name, count) > 0:
                 left[name] -= 1
                 found.append((point.id, f"newest proven of {name}" if name else "newest proven"))
+    return found
+
+
+def _last_of_source(ordered: Sequence[Point]) -> list[tuple[str, str]]:
+    """Return the newest whole point of each source that newer whole points do not hold any more.
+
+    A source that was taken out of services.yml or switched off must not age away unnoticed.
+    """
+    whole = [point for point in ordered if point.whole]
+    seen = {source.name for source in whole[0].sources} if whole else set()
+    found = []
+    for point in whole[1:]:
+        new = sorted(source.name for source in point.sources if source.outcome == "taken" and source.name not in seen)
+        found += [(point.id, f"the last with source {name}") for name in new]
+        seen.update(new)
     return found
 
 

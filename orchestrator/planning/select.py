@@ -50,6 +50,15 @@ def _once(points: Iterable[Point]) -> list[Point]:
     return newest_first(list(first.values()))
 
 
+def named(points: Sequence[Point], wish: str) -> Point:
+    """Return the one point that an ID, a run's ID or the beginning of one names. Raises NoSuchPoint."""
+    found = _by_id(points, wish)
+    if len(found) > 1:
+        some = ", ".join(point.id for point in found[:3])
+        raise NoSuchPoint(f"{wish} names {len(found)} restore points", f"say which, such as {some}")
+    return found[0]
+
+
 def _by_id(points: Sequence[Point], wish: str) -> list[Point]:
     known = _once(sorted(points, key=lambda point: point.damaged))
     exact = [point for point in known if wish in (point.id, point.run)]

@@ -8,30 +8,38 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from orchestrator.model.engine import Source
-from orchestrator.model.point import Point, PointSource, State
+from orchestrator.model.point import Point
 from orchestrator.model.record import RunRecord
 from orchestrator.model.secret import Secret
+from orchestrator.report.views import VIEWS, extras
 
 
-def document(command: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a command's document: `{"schema": "resguardo/<command>/1", …}` of plain JSON values."""
-    return {"schema": f"resguardo/{command}/1", **plain(body)}
+def document(name: str, body: Any) -> dict[str, Any]:
+    """Return a document: `{"schema": "resguardo/<name>/1", …}` of plain JSON values. body: a dataclass or a mapping."""
+    return {"schema": schema_id(name), **plain(body)}
+
+
+def schema_id(name: str) -> str:
+    """Return what a document's `schema` says."""
+    return f"resguardo/{name}/1"
 
 
 def plain(value: Any) -> Any:
     """Turn a value into what JSON knows.
 
-    A dataclass becomes an object of its fields, a datetime RFC 3339 in UTC with Z, a State or other enum its word, a
-    Secret `***`, a source its name and place; sets are sorted. Raises TypeError for anything else.
+    A dataclass becomes an object of its view or its fields, a datetime RFC 3339 in UTC with Z, a State or other enum
+    its word, a Secret `***`; sets are sorted. Raises TypeError for anything else. `shapes` says the same of types.
     """
     if value is None or type(value) in (str, bool, int, float):
         return value
+    if view := VIEWS.get(type(value)):
+        return plain(view(value))
     for kinds, turn in _TURNS:
         if isinstance(value, kinds):
             return turn(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        own = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return own | {key: plain(turn(value)) for key, turn in extras(type(value)).items()}
     raise TypeError(f"not for a document: {type(value).__name__}")
 
 
@@ -39,17 +47,11 @@ def _instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _source(value: Source) -> dict[str, str]:
-    # Its options and its resolver are for engines only.
-    return {"id": value.id, "service": value.service, "name": value.name, "engine": value.engine, "tier": value.tier}
-
-
 _TURNS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (Secret, lambda _: "***"),
     (Enum, lambda value: value.name.lower()),
     (str, str),
     (datetime, _instant),
-    (Source, _source),
     (Mapping, lambda value: {str(key): plain(entry) for key, entry in value.items()}),
     ((set, frozenset), lambda value: sorted(plain(entry) for entry in value)),
     ((list, tuple), lambda value: [plain(entry) for entry in value]),
@@ -58,61 +60,10 @@ _TURNS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 
 def restore_points(points: Iterable[Point]) -> list[dict[str, Any]]:
     """Return `restore_points` of `list`."""
-    return [_point(point) for point in points]
-
-
-def _point(point: Point) -> dict[str, Any]:
-    # One entry of `sources` per stored item, so that each names one snapshot and one path.
-    return {
-        "id": point.id,
-        "service": point.service,
-        "tier": point.tier,
-        "run": point.run,
-        "time": plain(point.time),
-        "ended": plain(point.ended),
-        "state": point.state.word,
-        "partial": point.partial,
-        "damaged": point.damaged,
-        "retired": point.retired,
-        "repository": point.repository,
-        "commit": point.snapshots.get("commit", ""),
-        "bytes": point.bytes,
-        "sources": [entry for source in point.sources for entry in _source_entries(point, source)],
-    }
-
-
-def _source_entries(point: Point, source: PointSource) -> list[dict[str, Any]]:
-    common = {
-        "name": source.name,
-        "engine": source.engine,
-        "state": _source_word(source),
-        "outcome": source.outcome,
-        "error": source.error,
-        "repository": point.repository,
-    }
-    if not source.items:
-        return [common | {"item": "", "snapshot": "", "path": "", "bytes": 0, "sha256": None, "counts": {}}]
-    return [
-        common
-        | {
-            "item": item.name,
-            "snapshot": item.snapshot,
-            "path": item.path,
-            "bytes": item.bytes,
-            "sha256": item.sha256,
-            "counts": dict(item.counts),
-        }
-        for item in source.items
-    ]
-
-
-def _source_word(source: PointSource) -> str:
-    return source.outcome if source.state <= State.TAKEN else source.state.word
+    return [plain(point) for point in points]
 
 
 def run_document(record: RunRecord) -> dict[str, Any]:
     """Return the body of `backup` and of every other command that acts: the run."""
     body: dict[str, Any] = plain(record)
-    body["services"] = [plain(service) | {"bytes": service.bytes} for service in record.services]
-    body["seconds"] = round(max(0.0, (record.ended - record.started).total_seconds()), 3)
     return body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from orchestrator.model.engine import Source
@@ -21,14 +21,16 @@ from orchestrator.model.errors import (
 )
 from orchestrator.model.execution import Finding, Undo
 from orchestrator.model.failpoints import reach
-from orchestrator.model.record import Event, RepositoryRecord, RunRecord, ServiceRecord
+from orchestrator.model.record import Event, RepositoryRecord, Result, RunRecord, ServiceRecord
 from orchestrator.model.repository import Repository
-from orchestrator.planning.backup import BackupPlan, Limits, plan_points
+from orchestrator.planning.backup import BackupPlan, Limits, PlannedPoint, Probed, plan_points, skipped
 from orchestrator.runs import rebuild, retention, verify
-from orchestrator.runs.point import PointMaker
+from orchestrator.runs.point import Budget, PointMaker
 from orchestrator.runs.probe import probe_all
 from orchestrator.runs.recording import finish_run, manifest_of, new_run
+from orchestrator.runs.retention import Kept
 from orchestrator.runs.toolbox import Toolbox
+from orchestrator.runs.verify import Checked
 
 RESERVE = 64 * 1024 * 1024  # bytes that must be free where a local repository lies, so that restic can end cleanly
 
@@ -49,15 +51,17 @@ class BackupRequest:
 def plan(box: Toolbox, request: BackupRequest, undo: Undo) -> BackupPlan:
     """Probe and plan; nothing is changed."""
     repository = first_repository(box)
-    probed = probe_all(box, wanted_sources(box, request), undo)
+    wanted = wanted_sources(box, request)
+    probed = [*probe_all(box, wanted, undo), *_unwanted(box, wanted)]
     cap, findings = _staging_cap(box)
     policy = box.config.policy
     parents = {
         (source.service, source.tier): parent
-        for source in box.sources
-        if (parent := box.catalog.paths_snapshot(source.service, source.tier, repository.name))
+        for source in wanted
+        if box.engines[source.engine].delivers == "paths"
+        and (parent := box.catalog.paths_snapshot(source.service, source.tier, repository.name))
     }
-    services = len({source.service for source in box.sources})
+    services = len({source.service for source in wanted})
     limits = Limits(cap // max(1, min(policy.parallel, services)), policy.staging.source)
     return BackupPlan(
         host=policy.host,
@@ -71,76 +75,135 @@ def plan(box: Toolbox, request: BackupRequest, undo: Undo) -> BackupPlan:
 
 
 def backup(box: Toolbox, request: BackupRequest) -> RunRecord:
-    """Run one backup and record it; the record holds all failures that belong to a source or a repository.
+    """Run one backup and record it, whatever happens; what was committed before a failure stays in the record.
 
-    Raises RunLocked, ForeignMachine, DiskFull, UsageError before anything was done.
+    Raises RunLocked and UsageError before anything was done.
     """
     wanted_sources(box, request)
     with box.lock(request.wait):
         reach("lock.taken")
         run, started = new_run(box, "backup")
         reach("run.begun")
+        done = _Done()
+        error: ResguardoError | None = None
         with box.undo(run) as undo:
             try:
-                record = _run(box, request, run, started, undo)
-            except ResguardoError as error:
-                record = _failed(box, run, started, error)
-        return finish_run(box, record)
+                _run(box, request, run, undo, done)
+            except ResguardoError as failure:
+                error = failure
+        return finish_run(box, _record(box, run, started, done, error))
 
 
-def _run(box: Toolbox, request: BackupRequest, run: str, started: datetime, undo: Undo) -> RunRecord:
+@dataclass
+class _Done:
+    """What a run has brought so far."""
+
+    plan: BackupPlan | None = None
+    services: list[ServiceRecord] = field(default_factory=list)
+    kept: Kept = field(default_factory=Kept)
+    checked: Checked = field(default_factory=Checked)
+
+
+def _run(box: Toolbox, request: BackupRequest, run: str, undo: Undo, done: _Done) -> None:
     repository = first_repository(box)
     _same_machine(box, repository, request, undo)
     _enough_room(box, repository)
-    planned = plan(box, request, undo)
+    done.plan = plan(box, request, undo)
     reach("probe.done")
-    services = _execute(box, repository, planned, run, undo)
+    _execute(box, repository, done.plan, run, undo, done.services)
     reach("catalog.recorded")
-    good = [service for service in services if service.point]
-    kept = retention.when_due(box, repository, planned.forget, run, undo) if good else retention.nothing("no new point")
-    checked = verify.when_due(box, repository, planned.check, undo) if good else verify.nothing()
-    code = _exit_code(services, kept.exit_code, checked.exit_code)
-    record = RepositoryRecord(
+    if any(service.point for service in done.services):
+        done.kept = retention.when_due(box, repository, done.plan.forget, run, undo)
+        done.checked = verify.when_due(box, repository, done.plan.check, undo)
+
+
+def _execute(
+    box: Toolbox, repository: Repository, planned: BackupPlan, run: str, undo: Undo, done: list[ServiceRecord]
+) -> None:
+    budget = Budget(_staging_cap(box)[0])
+
+    def make(point: PlannedPoint) -> None:
+        record = PointMaker(box, repository, point, run, undo, lanes, stagers, budget).make()
+        if record.commit:
+            box.catalog.add_point(manifest_of(box, record, run), repository.name, record.snapshots, record.commit)
+        done.append(record)
+        for source in record.sources:
+            box.progress.finish(f"{record.service}/{source.name}", source.state)
+
+    with (
+        ThreadPoolExecutor(planned.parallel, thread_name_prefix="stage") as stagers,
+        ThreadPoolExecutor(planned.parallel, thread_name_prefix="lane") as lanes,
+        ThreadPoolExecutor(planned.parallel, thread_name_prefix="point") as points,
+    ):
+        list(points.map(make, planned.points))
+    done.sort(key=lambda record: (record.service, record.tier))
+
+
+def _record(box: Toolbox, run: str, started: datetime, done: _Done, error: ResguardoError | None) -> RunRecord:
+    repository = first_repository(box)
+    codes = [*_codes(done.services), done.kept.exit_code, done.checked.exit_code]
+    code = worst([*codes, error.exit_code] if error else codes)
+    place = RepositoryRecord(
         repository.name,
         repository.describe(),
-        added=sum(service.added for service in services),
-        retention=kept.text,
-        check=checked.text,
-        error="; ".join(text for text in (kept.error, checked.error) if text),
+        added=sum(service.added for service in done.services),
+        retention=done.kept.text,
+        check=done.checked.text,
+        error="; ".join(text for text in (done.kept.error, done.checked.error) if text),
     )
+    ended = box.clock()
+    events = [*_plan_events(box, done.plan, run), *_source_events(box, done.services, run)]
+    events += [replace(event, run=run) for event in (*done.kept.events, *done.checked.events)]
+    events += _slow(box, run, started, ended)
+    cause = error or next((failed for failed in map(_cause, done.services) if failed), None)
     return RunRecord(
         id=run,
         command="backup",
         host=box.config.policy.host,
         started=started,
-        ended=box.clock(),
-        result="success" if code == EXIT_DONE else "partial" if code == EXIT_PARTIAL else "failed",
+        ended=ended,
+        result=_result(code, error, done.services),
         exit_code=code,
         restic_processes=repository.processes,
-        services=tuple(services),
-        repositories=(record,),
-        forgotten=kept.forgotten,
-        events=(*_plan_events(box, planned, run), *_source_events(box, services, run), *kept.events, *checked.events),
+        services=tuple(done.services),
+        repositories=(place,) if done.plan else (),
+        forgotten=done.kept.forgotten,
+        events=tuple(events),
+        error=cause.message if cause else "",
+        hint=cause.hint if cause else None,
     )
 
 
-def _execute(box: Toolbox, repository: Repository, planned: BackupPlan, run: str, undo: Undo) -> list[ServiceRecord]:
-    cap = _staging_cap(box)[0]
+def _cause(service: ServiceRecord) -> ResguardoError | None:
+    return ResguardoError(f"{service.service}: {service.error}", service.hint) if service.error else None
 
-    def make(point: int) -> ServiceRecord:
-        maker = PointMaker(box, repository, planned.points[point], run, undo, lanes, planned.parallel, cap)
-        record = maker.make()
-        if record.commit:
-            box.catalog.add_point(manifest_of(box, record, run), repository.name, record.snapshots, record.commit)
-        for source in record.sources:
-            box.progress.finish(f"{record.service}/{source.name}", source.state)
-        return record
 
-    with (
-        ThreadPoolExecutor(planned.parallel, thread_name_prefix="lane") as lanes,
-        ThreadPoolExecutor(planned.parallel, thread_name_prefix="point") as points,
-    ):
-        return list(points.map(make, range(len(planned.points))))
+def _codes(services: Sequence[ServiceRecord]) -> list[int]:
+    """Return the exit codes that services ask for: a part that failed is 3, a run that brought nothing its causes'."""
+    sources = [source for service in services for source in service.sources]
+    if services and not any(service.point for service in services):
+        causes = [service.exit_code for service in services] + [source.exit_code for source in sources]
+        return [code for code in causes if code] or [EXIT_FAILED]
+    flawed = [service for service in services if not service.point]
+    flawed_sources = [source for source in sources if source.state in ("failed", "partial")]
+    return [EXIT_PARTIAL] if flawed or flawed_sources else [EXIT_DONE]
+
+
+def _result(code: int, error: ResguardoError | None, services: Sequence[ServiceRecord]) -> Result:
+    if isinstance(error, Interrupted):
+        return "interrupted"
+    if code == EXIT_DONE:
+        return "success"
+    return "partial" if any(service.point for service in services) else "failed"
+
+
+def _slow(box: Toolbox, run: str, started: datetime, ended: datetime) -> list[Event]:
+    most = box.config.policy.health.max_duration
+    took = (ended - started).total_seconds()
+    if most is None or took <= most:
+        return []
+    message = f"the backup took {took:.0f} s, over the {most:.0f} s of health.max_duration"
+    return [Event(ended, "duration.exceeded", "warning", message, run=run)]
 
 
 def first_repository(box: Toolbox) -> Repository:
@@ -164,6 +227,20 @@ def wanted_sources(box: Toolbox, request: BackupRequest) -> list[Source]:
     if not chosen:
         raise UsageError("there is nothing to back up", "name databases or paths in services.yml")
     return chosen
+
+
+def _unwanted(box: Toolbox, wanted: Sequence[Source]) -> list[Probed]:
+    """Return the other sources of the points that will be made: a point without them must say so, and be partial.
+
+    Else a run that stores files only would pass for a whole backup, and displace one with databases.
+    """
+    places = {(source.service, source.tier) for source in wanted}
+    names = {source.id for source in wanted}
+    return [
+        Probed(source, trouble=skipped())
+        for source in box.sources
+        if (source.service, source.tier) in places and source.id not in names
+    ]
 
 
 def _staging_cap(box: Toolbox) -> tuple[int, tuple[Finding, ...]]:
@@ -211,32 +288,8 @@ def _same_machine(box: Toolbox, repository: Repository, request: BackupRequest, 
     )
 
 
-def _exit_code(services: Sequence[ServiceRecord], *others: int) -> int:
-    sources = [source for service in services for source in service.sources]
-    uncommitted = [service for service in services if not service.point]
-    if services and len(uncommitted) == len(services):
-        codes = [source.exit_code for source in sources if source.exit_code]
-        return worst([*codes, EXIT_FAILED]) if codes else EXIT_FAILED
-    flawed = uncommitted or any(source.state != "taken" for source in sources)
-    return worst([EXIT_PARTIAL if flawed else EXIT_DONE, *(EXIT_PARTIAL if code else EXIT_DONE for code in others)])
-
-
-def _failed(box: Toolbox, run: str, started: datetime, error: ResguardoError) -> RunRecord:
-    return RunRecord(
-        id=run,
-        command="backup",
-        host=box.config.policy.host,
-        started=started,
-        ended=box.clock(),
-        result="interrupted" if isinstance(error, Interrupted) else "failed",
-        exit_code=error.exit_code,
-        error=error.message,
-        hint=error.hint,
-    )
-
-
-def _plan_events(box: Toolbox, planned: BackupPlan, run: str) -> list[Event]:
-    return [
+def _plan_events(box: Toolbox, planned: BackupPlan | None, run: str) -> list[Event]:
+    return [] if planned is None else [
         Event(box.clock(), "disk.low", "warning", finding.message, run=run, hint=finding.hint)
         for finding in planned.findings
         if finding.level == "warning"
@@ -246,6 +299,10 @@ def _plan_events(box: Toolbox, planned: BackupPlan, run: str) -> list[Event]:
 def _source_events(box: Toolbox, services: Sequence[ServiceRecord], run: str) -> list[Event]:
     events = []
     for service in services:
+        if service.error and any(source.state in ("taken", "partial") for source in service.sources):
+            events.append(
+                Event(box.clock(), "point.failed", "failed", service.error, run, service.service, hint=service.hint)
+            )
         for source in service.sources:
             event = Event(
                 box.clock(),

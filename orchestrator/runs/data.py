@@ -39,6 +39,10 @@ class RepositoryData:
         self._in, write_end = os.pipe()
         try:
             self._running = repository.dump(snapshot, path, write_end, undo)
+        except BaseException:
+            for fd in (self.fd, self._out, self._in):
+                os.close(fd)
+            raise
         finally:
             os.close(write_end)
         self._digest = hashlib.sha256()

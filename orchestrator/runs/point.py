@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from datetime import datetime
 from time import monotonic
 
 from orchestrator.model.engine import DumpEnd, PathSet
-from orchestrator.model.errors import DumpFailed, Interrupted, ResguardoError
+from orchestrator.model.errors import EXIT_PRECONDITION, DumpFailed, Interrupted, ResguardoError
 from orchestrator.model.execution import Finding, Outgrown, StreamReport, Trailer, Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import encode_item, point_id
@@ -36,6 +37,47 @@ class Taken:
     starts: list[datetime] = field(default_factory=list)
     snapshots: dict[str, str] = field(default_factory=dict)
     added: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def snapshot(self, part: str, end: BackupEnd) -> None:
+        """Note a stored snapshot; lanes do so at the same time."""
+        with self.lock:
+            self.snapshots[part] = end.snapshot
+            self.added += end.added
+
+
+class Clocks:
+    """When each source must be done: its time limit runs from its first item on, over all of its items."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def left(self, source: PlannedSource) -> float:
+        """Return the seconds that a source has left; it has at least one, so that its end is a deadline's."""
+        with self._lock:
+            until = self._until.setdefault(source.source.name, monotonic() + source.source.timeout)
+        return max(1.0, until - monotonic())
+
+
+class Budget:
+    """Bytes that staged dumps may take together, of all points that are being made at the same time."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+        self._lock = threading.Lock()
+
+    def take(self, expected: int) -> int:
+        """Reserve room for a dump; return how large it may become: twice what the probe said, while there is room."""
+        with self._lock:
+            granted = max(0, min(self._free, max(2 * expected, 1 << 20)))
+            self._free -= granted
+            return granted
+
+    def give_back(self, granted: int) -> None:
+        """Release what a dump was granted."""
+        with self._lock:
+            self._free += granted
 
 
 @dataclass(frozen=True)
@@ -48,8 +90,9 @@ class PointMaker:
     run: str
     undo: Undo
     lanes: ThreadPoolExecutor
-    parallel: int
-    staging_cap: int
+    stagers: ThreadPoolExecutor
+    budget: Budget
+    clocks: Clocks = field(default_factory=Clocks)
 
     def make(self) -> ServiceRecord:
         """Store all sources and commit what was taken; a source that fails is marked and does not stop the others.
@@ -57,25 +100,24 @@ class PointMaker:
         Raises Interrupted only; everything else is in the record.
         """
         if not any(source.items and not source.trouble for source in self.planned.sources):
-            return self._record(Taken(), "", None, "no source could be dumped")
-        timeouts = sum(source.source.timeout for source in self.planned.sources)
+            return self._record(Taken(), "", None, DumpFailed("no source could be dumped"))
+        timeouts = sum(source.source.timeout for source in self.planned.sources if source.items)
         commit = None
         taken = Taken()
         try:
             commit = Commit(self.box, self.repository, self._tags("commit"), self.undo, timeouts + 3600)
             self._gather(taken)
             if not taken.items:
-                return self._record(taken, "", None, "no source could be dumped")
+                return self._record(taken, "", None, DumpFailed("no source could be dumped"))
             ended = self.box.clock()
-            record = self._record(taken, "", ended, "")
+            record = self._record(taken, "", ended)
             end = commit.finish(manifest_of(self.box, record, self.run))
-            taken.added += end.added
-            taken.snapshots["commit"] = end.snapshot
-            return self._record(taken, end.snapshot, ended, "")
+            taken.snapshot("commit", end)
+            return self._record(taken, end.snapshot, ended)
         except Interrupted:
             raise
         except ResguardoError as error:
-            return self._record(taken, "", None, error.message, error)
+            return self._record(taken, "", None, error)
         finally:
             if commit:
                 commit.abort()
@@ -109,15 +151,21 @@ class PointMaker:
         except Interrupted:
             raise
         except ResguardoError as error:
-            for source, item in concerned:
-                key = (source.source.name, item.item.name)
-                taken.items.pop(key, None)
-                taken.troubles.setdefault(key, Trouble(error.message, error.hint, error.exit_code))
+            self._troubled(taken, concerned, Trouble(error.message, error.hint, error.exit_code))
+        except OSError as error:
+            what = f"{error.strerror or error}".lower() + (f": {error.filename}" if error.filename else "")
+            self._troubled(taken, concerned, Trouble(what, "look at this machine's disks and limits", EXIT_PRECONDITION))
+
+    def _troubled(self, taken: Taken, concerned: list[tuple[PlannedSource, PlannedItem]], trouble: Trouble) -> None:
+        for source, item in concerned:
+            key = (source.source.name, item.item.name)
+            taken.items.pop(key, None)
+            taken.troubles.setdefault(key, trouble)
 
     def _stream(self, taken: Taken, source: PlannedSource, item: PlannedItem) -> None:
         engine, name = self.box.engines[source.source.engine], source.source.id
         self.box.progress.start(name, source.expected)
-        began = monotonic()
+        began, wall = monotonic(), self.box.clock()
         with ExitStack() as stack:
 
             def dump() -> tuple[int, Trailer, Callable[[], DumpEnd]]:
@@ -131,12 +179,11 @@ class PointMaker:
                 self._tags("stream", source.source.name, encode_item(item.item.name)),
                 self.undo,
                 dump,
-                source.source.timeout,
+                self.clocks.left(source),
                 lambda done: self.box.progress.update(name, done),
             )
-        self._took(taken, source, item, report, end, monotonic() - began, stored, f"/{item.stored}")
-        taken.snapshots[f"stream:{source.source.name}:{item.item.name}"] = stored.snapshot
-        taken.added += stored.added
+        self._took(taken, source, item, report, end, began, wall, f"/{item.stored}", stored.snapshot)
+        taken.snapshot(f"stream:{source.source.name}:{item.item.name}", stored)
 
     def _took(
         self,
@@ -145,9 +192,10 @@ class PointMaker:
         item: PlannedItem,
         report: StreamReport,
         end: DumpEnd,
-        seconds: float,
-        stored: BackupEnd | None,
+        began: float,
+        wall: datetime,
         path: str,
+        snapshot: str = "",
     ) -> None:
         key = (source.source.name, item.item.name)
         taken.items[key] = ItemRecord(
@@ -156,8 +204,8 @@ class PointMaker:
             path=path,
             bytes=report.bytes,
             sha256=report.sha256,
-            snapshot=stored.snapshot if stored else "",
-            seconds=round(seconds, 3),
+            snapshot=snapshot,
+            seconds=round(monotonic() - began, 3),
             counts=dict(end.counts),
             counts_exact=end.counts_exact,
             as_of=end.as_of,
@@ -165,7 +213,7 @@ class PointMaker:
             extension=item.item.extension,
         )
         taken.findings[key] = tuple(end.findings)
-        taken.starts.append(end.as_of or self.box.clock())
+        taken.starts.append(end.as_of or wall)
 
     def _paths(self, taken: Taken, source: PlannedSource, item: PlannedItem) -> None:
         name = source.source.id
@@ -177,7 +225,7 @@ class PointMaker:
             self._tags("paths"),
             self.undo,
             parent=self.planned.parent,
-            timeout=source.source.timeout,
+            timeout=self.clocks.left(source),
             on_bytes=lambda done: self.box.progress.update(name, done),
         )
         reach("paths.stored")
@@ -201,56 +249,76 @@ class PointMaker:
             taken.partial[key] = f"could not be read: {shown or 'some files'}{more}"
         if item.paths:
             taken.findings[key] = item.paths.findings
-        taken.snapshots["paths"] = end.snapshot
+        taken.snapshot("paths", end)
         taken.starts.append(end.started or wall)
-        taken.added += end.added
 
     def _staged(self, taken: Taken, staged: list[tuple[PlannedSource, PlannedItem]]) -> None:
-        folder = self.box.here.staging(self.planned.service, self.undo)
-        reach("staging.made")
         outgrown: list[tuple[PlannedSource, PlannedItem]] = []
-        with ThreadPoolExecutor(max_workers=self.parallel, thread_name_prefix="stage") as pool:
-            jobs = [
-                (pair, pool.submit(self._guarded, taken, [pair], self._stage, folder, outgrown, *pair))
-                for pair in staged
-            ]
-        for _, job in jobs:
-            job.result()
-        keys = {(source.source.name, item.item.name): item for source, item in staged}
-        held = {key: taken.items[key] for key in keys if key in taken.items}
-        if held:
-            timeout = max(source.source.timeout for source, _ in staged)
-            names = [keys[key].stored for key in held]
-            sizes = sum(record.bytes for record in held.values())
-            end = store_staged(self.repository, folder, names, sizes, self._tags("dumps"), self.undo, timeout)
-            reach("staging.stored")
-            for key, record in held.items():
-                taken.items[key] = replace(record, snapshot=end.snapshot)
-            taken.snapshots["dumps"] = end.snapshot
-            taken.added += end.added
+        grants: list[int] = []
+        try:
+            with self.box.here.staging(f"{self.planned.service}/{self.planned.tier}", self.undo) as folder:
+                reach("staging.made")
+                self._stage_all(taken, folder, staged, outgrown, grants)
+                self._store_staged(taken, folder, staged)
+        finally:
+            for granted in grants:
+                self.budget.give_back(granted)
         for source, item in outgrown:
             self._guarded(taken, [(source, item)], self._stream, source, replace(item, route="stream"))
+
+    def _stage_all(
+        self,
+        taken: Taken,
+        folder: str,
+        staged: list[tuple[PlannedSource, PlannedItem]],
+        outgrown: list[tuple[PlannedSource, PlannedItem]],
+        grants: list[int],
+    ) -> None:
+        jobs = [
+            self.stagers.submit(self._guarded, taken, [pair], self._stage, folder, outgrown, grants, *pair)
+            for pair in staged
+        ]
+        errors = [error for job in jobs if (error := job.exception())]
+        if errors:
+            raise next((error for error in errors if isinstance(error, Interrupted)), errors[0])
+
+    def _store_staged(self, taken: Taken, folder: str, staged: list[tuple[PlannedSource, PlannedItem]]) -> None:
+        planned = {(source.source.name, item.item.name): (source, item) for source, item in staged}
+        held = {key: taken.items[key] for key in planned if key in taken.items}
+        if not held:
+            return
+        timeout = max(self.clocks.left(source) for source, _ in staged)
+        names = [planned[key][1].stored for key in held]
+        sizes = sum(record.bytes for record in held.values())
+        end = store_staged(self.repository, folder, names, sizes, self._tags("dumps"), self.undo, timeout)
+        reach("staging.stored")
+        for key, record in held.items():
+            taken.items[key] = replace(record, snapshot=end.snapshot)
+        taken.snapshot("dumps", end)
 
     def _stage(
         self,
         taken: Taken,
         folder: str,
         outgrown: list[tuple[PlannedSource, PlannedItem]],
+        grants: list[int],
         source: PlannedSource,
         item: PlannedItem,
     ) -> None:
         engine, name = self.box.engines[source.source.engine], source.source.id
         path = os.path.join(folder, item.stored)
+        granted = self.budget.take(item.item.bytes or 0)
+        grants.append(granted)
         self.box.progress.start(name, source.expected)
-        began = monotonic()
+        began, wall = monotonic(), self.box.clock()
         with engine.dump(item.item, self.box.at, self.undo) as dump:
             try:
                 report = self.box.stage(
                     dump.fd,
                     path,
                     dump.trailer,
-                    cap=self.staging_cap,
-                    deadline=source.source.timeout,
+                    cap=granted,
+                    deadline=self.clocks.left(source),
                     stall=STALL,
                     on_bytes=lambda done: self.box.progress.update(name, done),
                 )
@@ -262,24 +330,25 @@ class PointMaker:
             except DumpFailed:
                 os.unlink(path)
                 raise
-        self._took(taken, source, item, report, end, monotonic() - began, None, path)
+        self._took(taken, source, item, report, end, began, wall, path)
         reach("staging.dump.done")
 
     def _record(
-        self, taken: Taken, commit: str, ended: datetime | None, error: str, cause: ResguardoError | None = None
+        self, taken: Taken, commit: str, ended: datetime | None, cause: ResguardoError | None = None
     ) -> ServiceRecord:
-        sources = tuple(self._source(taken, source, cause) for source in self.planned.sources)
         return ServiceRecord(
             service=self.planned.service,
             tier=self.planned.tier,
-            sources=sources,
+            sources=tuple(self._source(taken, source, cause) for source in self.planned.sources),
             point=point_id(self.planned.service, self.planned.tier, self.run) if commit else "",
             time=min(taken.starts) if taken.starts else None,
             ended=ended,
             commit=commit,
             snapshots=dict(taken.snapshots),
             added=taken.added,
-            error=error,
+            error=cause.message if cause else "",
+            hint=cause.hint if cause else None,
+            exit_code=cause.exit_code if cause else 0,
         )
 
     def _source(self, taken: Taken, planned: PlannedSource, cause: ResguardoError | None) -> SourceRecord:
@@ -295,7 +364,7 @@ class PointMaker:
         return SourceRecord(
             name=name,
             engine=planned.source.engine,
-            state="failed" if trouble else "partial" if partial else "taken",
+            state=_state(planned, trouble, partial),
             items=items,
             error=trouble.message if trouble else partial,
             hint=trouble.hint if trouble else None,
@@ -305,3 +374,9 @@ class PointMaker:
             findings=(*findings, small) if small else findings,
             seconds=max((item.seconds for item in items), default=0.0),
         )
+
+
+def _state(planned: PlannedSource, trouble: Trouble | None, partial: str) -> str:
+    if not planned.wanted:
+        return "skipped"
+    return "failed" if trouble else "partial" if partial else "taken"

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from orchestrator.model.errors import Busy, ResguardoError
+from orchestrator.model.errors import (
+    EXIT_DONE,
+    EXIT_PARTIAL,
+    Bug,
+    Busy,
+    GuardRefused,
+    Interrupted,
+    ResguardoError,
+    worst,
+)
 from orchestrator.model.failpoints import reach
 from orchestrator.model.manifest import Manifest, ManifestItem, ManifestSource
 from orchestrator.model.names import new_run_id
-from orchestrator.model.record import Event, RunRecord, ServiceRecord, Severity
+from orchestrator.model.record import Event, Result, RunRecord, ServiceRecord, Severity
 from orchestrator.runs import notify
 from orchestrator.runs.toolbox import Toolbox
 
@@ -27,6 +38,7 @@ def new_run(box: Toolbox, command: str) -> tuple[str, datetime]:
     started = box.clock()
     run = new_run_id(started, box.token())
     box.catalog.begin(run, command, started)
+    box.begun[run] = (command, started)
     return run, started
 
 
@@ -39,7 +51,7 @@ def manifest_of(box: Toolbox, record: ServiceRecord, run: str) -> Manifest:
         ManifestSource(
             source.name,
             source.engine,
-            source.state,
+            "failed" if source.state == "skipped" else source.state,
             tuple(ManifestItem(**vars(item)) for item in source.items),
             source.error,
             {"version": source.server} if source.server else {},
@@ -62,6 +74,49 @@ def manifest_of(box: Toolbox, record: ServiceRecord, run: str) -> Manifest:
     )
 
 
+def record_of(
+    box: Toolbox,
+    command: str,
+    run: str,
+    started: datetime,
+    codes: Iterable[int],
+    cause: ResguardoError | None,
+    **more: Any,
+) -> RunRecord:
+    """Return the record of a run from the exit codes of its parts and the cause that ended it, if one did.
+
+    more: other fields of RunRecord; `error` among them is used where nothing was raised.
+    """
+    code = worst([*codes, cause.exit_code] if cause else codes)
+    if cause:
+        more |= {"error": cause.message, "hint": cause.hint}
+    return RunRecord(
+        id=run,
+        command=command,
+        host=box.config.policy.host,
+        started=started,
+        ended=box.clock(),
+        result=_result(code, cause),
+        exit_code=code,
+        **more,
+    )
+
+
+def _result(code: int, error: ResguardoError | None) -> Result:
+    if isinstance(error, Interrupted):
+        return "interrupted"
+    if isinstance(error, GuardRefused):
+        return "refused"
+    return "success" if code == EXIT_DONE else "partial" if code == EXIT_PARTIAL else "failed"
+
+
+def crashed(box: Toolbox, error: BaseException) -> None:
+    """Record the runs that an unexpected error ended, so that they are neither silent nor taken for alive."""
+    for run, (command, started) in list(box.begun.items()):
+        what = Bug(f"unexpected {type(error).__name__}", "see the traceback's file")
+        finish_run(box, record_of(box, command, run, started, [], what))
+
+
 def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
     """Record how a run ended, with its one run.* event, and queue the notifications; return the completed record."""
     name, severity = _RUN_EVENTS[record.result]
@@ -76,6 +131,7 @@ def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
         )
     done = replace(record, events=tuple(events))
     box.catalog.record(done)
+    box.begun.pop(done.id, None)
     for event in events:
         box.log(event)
     notify.announce(box, done)

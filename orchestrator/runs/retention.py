@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from orchestrator.model.errors import EXIT_DONE, EXIT_FAILED, GuardRefused, RepositoryLocked, ResguardoError
+from orchestrator.model.errors import EXIT_DONE, EXIT_FAILED, GuardRefused, Interrupted, RepositoryLocked, ResguardoError
 from orchestrator.model.execution import Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import point_id
@@ -16,13 +16,34 @@ from orchestrator.model.record import Event, Forgotten, RunRecord
 from orchestrator.model.repository import Repository
 from orchestrator.planning.due import due as due_by_rule
 from orchestrator.planning.guard import brakes
-from orchestrator.planning.listing import Listing, Place
+from orchestrator.planning.listing import Listing, Place, sort
 from orchestrator.planning.retention import decide
 from orchestrator.planning.tidy import Orphan, RetentionPlan, Series
 from orchestrator.policy.models import KeepRules
 from orchestrator.runs.rebuild import learn
-from orchestrator.runs.recording import finish_run, new_run
+from orchestrator.runs.recording import finish_run, new_run, record_of
 from orchestrator.runs.toolbox import Toolbox
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The retention rules of one repository: per tier, the calendar's time zone, and how many proven points stay."""
+
+    tiers: Mapping[str, KeepRules]
+    zone: str
+    keep_proven: int
+
+    def encode(self) -> str:
+        """Return the form that the catalog keeps."""
+        tiers = {tier: rules.model_dump(exclude_none=True) for tier, rules in self.tiers.items()}
+        return json.dumps({"tiers": tiers, "zone": self.zone, "keep_proven": self.keep_proven}, sort_keys=True)
+
+    @classmethod
+    def decode(cls, text: str) -> Rules:
+        """Read that form."""
+        body = json.loads(text)
+        tiers = {tier: KeepRules.model_validate(rules) for tier, rules in body["tiers"].items()}
+        return cls(tiers, body["zone"], body["keep_proven"])
 
 
 @dataclass(frozen=True)
@@ -34,11 +55,6 @@ class Kept:
     exit_code: int = EXIT_DONE
     forgotten: tuple[Forgotten, ...] = ()
     events: tuple[Event, ...] = field(default=())
-
-
-def nothing(reason: str) -> Kept:
-    """Return the outcome of not running."""
-    return Kept(text=f"not run: {reason}")
 
 
 def due(box: Toolbox, repository: Repository) -> str:
@@ -67,13 +83,10 @@ def when_due(box: Toolbox, repository: Repository, reason: str, run: str, undo: 
         return Kept()
     try:
         return apply(box, repository, look(box, repository, run, undo), run, undo, force=False)
-    except (GuardRefused, RepositoryLocked) as error:
-        name = "retention.braked" if isinstance(error, GuardRefused) else "retention.blocked"
-        return _refused(box, repository, run, name, error)
+    except Interrupted:
+        raise
     except ResguardoError as error:
-        if error.exit_code in (130, 143):
-            raise
-        return _refused(box, repository, run, "retention.failed", error)
+        return _refused(box, repository, run, _event_of(error), error)
 
 
 def _refused(box: Toolbox, repository: Repository, run: str, name: str, error: ResguardoError) -> Kept:
@@ -82,35 +95,50 @@ def _refused(box: Toolbox, repository: Repository, run: str, name: str, error: R
 
 
 def look(box: Toolbox, repository: Repository, run: str, undo: Undo) -> RetentionPlan:
-    """List the repository and decide; nothing is removed."""
+    """List the repository, learn what is new in it, and decide; nothing is removed."""
     learned = learn(box, repository, undo)
     reach("retention.listed")
-    points = box.catalog.points(repository=repository.name)
-    listed = [point for point in points if _place(point) in learned.listing.commits]
-    gone = tuple(point for point in points if _place(point) not in learned.listing.commits)
+    return _plan(box, repository, learned.listing, dict(learned.broken), run)
+
+
+def preview(box: Toolbox, repository: Repository, undo: Undo) -> RetentionPlan:
+    """List the repository and decide over the points that the catalog knows; nothing is changed anywhere."""
+    return _plan(box, repository, sort(repository.snapshots(undo)), {}, "")
+
+
+def _plan(
+    box: Toolbox, repository: Repository, listing: Listing, broken: dict[str, str], run: str
+) -> RetentionPlan:
+    points = box.catalog.points(repository=repository.name, items=False)
+    listed = [point for point in points if _place(point) in listing.commits]
+    gone = tuple(point for point in points if _place(point) not in listing.commits)
     active = {source.service for source in box.sources}
-    retired = sorted({point.service for point in listed} - active)
-    series = _decide(
-        box, [point for point in listed if point.service in active], repository.name, box.config.policy.retention.tiers
-    )
+    living = [point for point in listed if point.service in active]
+    series = _decide(box, living, _rules(box, repository.name))
     plan = RetentionPlan(
         repository.name,
         series,
-        _orphans(box, learned.listing, run, dict(learned.broken)),
+        _orphans(box, listing, listed, run, broken),
         gone,
         (),
-        tuple(retired),
+        tuple(sorted({point.service for point in listed} - active)),
     )
-    return RetentionPlan(**{**vars(plan), "brakes": _brakes(box, repository, plan, listed, learned.listing)})
+    return replace(plan, brakes=_brakes(box, repository, plan, listed, listing))
 
 
 def _place(point: Point) -> Place:
     return point.service, point.tier, point.run
 
 
-def _decide(box: Toolbox, points: Sequence[Point], repository: str, tiers: dict[str, KeepRules]) -> tuple[Series, ...]:
+def _rules(box: Toolbox, repository: str) -> Rules:
+    """Return the rules in force in a repository: its own where it has some, else the policy's."""
     policy = box.config.policy
     own = policy.repositories[repository].retention or {}
+    tiers = {**policy.retention.tiers, **own}
+    return Rules(tiers, policy.timezone, policy.retention.guard.keep_proven)
+
+
+def _decide(box: Toolbox, points: Sequence[Point], rules: Rules) -> tuple[Series, ...]:
     series: dict[tuple[str, str], list[Point]] = {}
     for point in points:
         series.setdefault((point.service, point.tier), []).append(point)
@@ -120,25 +148,32 @@ def _decide(box: Toolbox, points: Sequence[Point], repository: str, tiers: dict[
             tier,
             decide(
                 found,
-                own.get(tier) or tiers.get(tier) or own.get("default") or tiers["default"],
+                rules.tiers.get(tier) or rules.tiers["default"],
                 box.clock(),
-                policy.timezone,
-                keep_proven=policy.retention.guard.keep_proven,
+                rules.zone,
+                keep_proven=rules.keep_proven,
             ),
         )
         for (service, tier), found in sorted(series.items())
     )
 
 
-def _orphans(box: Toolbox, listing: Listing, run: str, broken: dict[str, str]) -> tuple[Orphan, ...]:
-    over = box.catalog.dead_runs() | {record.id for record in box.catalog.runs(limit=10_000)}
+def _orphans(
+    box: Toolbox, listing: Listing, listed: Sequence[Point], run: str, broken: dict[str, str]
+) -> tuple[Orphan, ...]:
+    over = box.catalog.over_runs()
+    named = {snapshot for point in listed for snapshot in point.snapshots.values()}
+    known = {_place(point) for point in listed}
     orphans = []
-    for place, parts in listing.orphans().items():
-        if place[2] == run:
+    for place, parts in listing.parts.items():
+        stray = tuple(part.id for part in parts if part.id not in named)
+        if place[2] == run or not stray or (place in listing.commits and place not in known):
             continue
         ours = place[2] in over
-        reason = "its run ended here without a commit" if ours else "its run is not known here"
-        orphans.append(Orphan(tuple(part.id for part in parts), point_id(*place), ours, reason))
+        what = "no commit" if place not in listing.commits else "not part of what was committed"
+        orphans.append(
+            Orphan(stray, point_id(*place), ours, what if ours else f"{what}, and its run is not known here")
+        )
     for place, commit in listing.commits.items():
         if (name := point_id(*place)) in broken:
             ids = (commit.id, *(part.id for part in listing.parts.get(place, ())))
@@ -153,9 +188,9 @@ def _brakes(
     last = box.catalog.get(f"retention.rules.{repository.name}")
     before: list[Point] | None = None
     if last:
-        rules = {tier: KeepRules.model_validate(body) for tier, body in json.loads(last).items()}
         active = {source.service for source in box.sources}
-        series = _decide(box, [point for point in listed if point.service in active], repository.name, rules)
+        living = [point for point in listed if point.service in active]
+        series = _decide(box, living, Rules.decode(last))
         before = [removed.point for _, _, decision in series for removed in decision.remove]
     return brakes(
         listed=listed,
@@ -224,65 +259,58 @@ def _not_removed(box: Toolbox, repository: Repository, run: str, stayed: set[str
 
 
 def _unshared(box: Toolbox, repository: Repository, points: Sequence[Point]) -> list[str]:
+    going = {point.id for point in points}
     staying = {
         snapshot
-        for point in box.catalog.points(repository=repository.name)
-        if point.id not in {removed.id for removed in points}
+        for point in box.catalog.points(repository=repository.name, items=False)
+        if point.id not in going
         for snapshot in point.snapshots.values()
     }
-    return [
-        snapshot
-        for point in points
-        for part, snapshot in point.snapshots.items()
-        if part != "commit" and snapshot not in staying
-    ]
+    parts = [snapshot for point in points for part, snapshot in point.snapshots.items() if part != "commit"]
+    return [snapshot for snapshot in parts if snapshot not in staying]
 
 
 def remember_rules(box: Toolbox, repository: Repository) -> None:
     """Note the rules in force: what they remove later is steady ageing, which the guard lets pass."""
-    rules = {tier: rules.model_dump(exclude_none=True) for tier, rules in box.config.policy.retention.tiers.items()}
-    box.catalog.put(f"retention.rules.{repository.name}", json.dumps(rules, sort_keys=True))
+    box.catalog.put(f"retention.rules.{repository.name}", _rules(box, repository.name).encode())
 
 
 def prune(box: Toolbox, *, force: bool, wait: float) -> RunRecord:
     """Run retention now in every repository, then free the space; recorded as a run of its own."""
     with box.lock(wait):
         run, started = new_run(box, "prune")
+        outcomes: list[Kept] = []
+        error: ResguardoError | None = None
         with box.undo(run) as undo:
-            try:
-                outcomes = [
-                    _prune_one(box, repository, run, undo, force=force) for repository in box.repositories.values()
-                ]
-                error = None
-            except ResguardoError as failure:
-                outcomes, error = [], failure
-        return finish_run(box, _prune_record(box, run, started, outcomes, error))
+            for repository in box.repositories.values():
+                try:
+                    outcomes.append(apply(box, repository, look(box, repository, run, undo), run, undo, force=force))
+                    reach("prune.started")
+                    repository.prune(undo)
+                    box.catalog.put(f"prune.last.{repository.name}", box.clock().isoformat())
+                except Interrupted as stop:
+                    error = stop
+                    break
+                except ResguardoError as failure:
+                    outcomes.append(_refused(box, repository, run, _event_of(failure), failure))
+                    error = error or failure
+        return finish_run(
+            box,
+            record_of(
+                box,
+                "prune",
+                run,
+                started,
+                [kept.exit_code for kept in outcomes],
+                error,
+                forgotten=tuple(item for kept in outcomes for item in kept.forgotten),
+                events=tuple(event for kept in outcomes for event in kept.events),
+                error="; ".join(kept.error for kept in outcomes if kept.error),
+            ),
+        )
 
 
-def _prune_one(box: Toolbox, repository: Repository, run: str, undo: Undo, *, force: bool) -> Kept:
-    kept = apply(box, repository, look(box, repository, run, undo), run, undo, force=force)
-    repository.prune(undo)
-    box.catalog.put(f"prune.last.{repository.name}", box.clock().isoformat())
-    return kept
-
-
-def _prune_record(
-    box: Toolbox, run: str, started: datetime, outcomes: Sequence[Kept], error: ResguardoError | None
-) -> RunRecord:
-    events = [event for kept in outcomes for event in kept.events]
+def _event_of(error: ResguardoError) -> str:
     if isinstance(error, GuardRefused):
-        events.append(Event(box.clock(), "retention.braked", "warning", error.message, run=run, hint=error.hint))
-    code = error.exit_code if error else max((kept.exit_code for kept in outcomes), default=EXIT_DONE)
-    return RunRecord(
-        id=run,
-        command="prune",
-        host=box.config.policy.host,
-        started=started,
-        ended=box.clock(),
-        result="refused" if isinstance(error, GuardRefused) else "failed" if code else "success",
-        exit_code=code,
-        forgotten=tuple(item for kept in outcomes for item in kept.forgotten),
-        events=tuple(events),
-        error=error.message if error else "; ".join(kept.error for kept in outcomes if kept.error),
-        hint=error.hint if error else None,
-    )
+        return "retention.braked"
+    return "retention.blocked" if isinstance(error, RepositoryLocked) else "retention.failed"

@@ -22,14 +22,6 @@ MANIFEST_TRAILER = Trailer(magic=b"{", footer=b"}", tail=16, min_bytes=2)
 
 
 @dataclass
-class Stored:
-    """A snapshot that was stored, and when."""
-
-    end: BackupEnd
-    path: str = "/"
-
-
-@dataclass
 class Streaming:
     """A restic that stores what its pump gets. Its end is waited for in a thread, so that its death ends our waits."""
 
@@ -85,9 +77,10 @@ class Streaming:
         if self._error is not None and not self._thread.is_alive():
             raise self._error
 
-    def commit(self) -> BackupEnd:
+    def commit(self, failpoint: str) -> BackupEnd:
         """Give the verdict and wait for restic to have saved the snapshot."""
         self.intake.commit()
+        reach(failpoint)
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -130,12 +123,10 @@ def store_stream(
             report = streaming.report(max(1.0, until - monotonic()))
         reach("stream.reported")
         end = vouched(report, finish())
-        reach("stream.verdict")
-        stored = streaming.commit()
+        stored = streaming.commit("stream.verdict")
     finally:
         streaming.abort()
     if stored.bytes != report.bytes:
-        repository.forget([stored.snapshot], undo)
         raise DataDamaged(f"restic stored {stored.bytes} bytes of a stream of {report.bytes}")
     return report, end, stored
 
@@ -220,13 +211,13 @@ def store_staged(
 ) -> BackupEnd:
     """Store a staging directory; what restic counted must be what was staged.
 
-    A staging directory that vanishes under a live restic ends in exit code 0 and an empty snapshot.
+    A staging directory that vanishes under a live restic ends in exit code 0 and an empty snapshot. Such a snapshot is
+    left to retention: forgetting needs an exclusive lock, and the commit's restic is alive.
     """
     end = store_paths(
         repository, PathSet((folder,)), tags, undo, parent=None, timeout=timeout, on_bytes=lambda _done: None
     )
     if end.partial or end.files != len(names) or end.bytes != sizes:
-        repository.forget([end.snapshot], undo)
         raise DataDamaged(f"restic stored {end.files} files, {end.bytes} bytes of {len(names)} staged, {sizes} bytes")
     return end
 
@@ -252,8 +243,7 @@ class Commit:
             os.close(fd)
         if report.problem or report.bytes != len(data):
             raise DataDamaged(f"the manifest did not arrive whole: {report.problem or report.bytes}")
-        reach("manifest.verdict")
-        end = self._streaming.commit()
+        end = self._streaming.commit("manifest.verdict")
         reach("commit.stored")
         return end
 

@@ -21,6 +21,10 @@ from orchestrator.policy.config import Config
 class ClosableUndo(Undo, Protocol):
     """A run's undo list with its orderly end."""
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be undone, once closed."""
+
     def close(self) -> None:
         """End: whatever is left is undone, then the journal goes."""
 
@@ -60,7 +64,7 @@ class Surroundings:
     free: Callable[[str], int]
     memory: Callable[[], int]
     real: Callable[[str], str]
-    staging: Callable[[str, Undo], str]
+    staging: Callable[[str, Undo], AbstractContextManager[str]]
     stage_free: Callable[[], int]
 
 
@@ -88,6 +92,7 @@ class Toolbox:
     dead: Callable[[], Sequence[DeadRun]]
     unlock_stale: Callable[[Repository, Sequence[KillProcess], Undo], Sequence[Event]]
     tools: Mapping[str, str] = field(default_factory=dict)
+    begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # runs of this process that have not ended
 
     @contextmanager
     def undo(self, run: str) -> Iterator[Undo]:
@@ -97,6 +102,8 @@ class Toolbox:
             yield undo
         finally:
             undo.close()
+            for problem in undo.problems:
+                self.event(Event(self.clock(), "recover.failed", "failed", problem, run=run))
 
     @contextmanager
     def looking(self) -> Iterator[Undo]:

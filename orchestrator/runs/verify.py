@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
@@ -14,7 +15,6 @@ from orchestrator.model.errors import (
     EXIT_FAILED,
     DataDamaged,
     Interrupted,
-    NoSuchPoint,
     ResguardoError,
 )
 from orchestrator.model.execution import Undo
@@ -25,7 +25,8 @@ from orchestrator.model.record import Event, RunRecord
 from orchestrator.model.repository import Repository
 from orchestrator.planning.due import due as due_by_rule
 from orchestrator.planning.due import next_part
-from orchestrator.runs.recording import finish_run, new_run
+from orchestrator.planning.select import named
+from orchestrator.runs.recording import finish_run, new_run, record_of
 from orchestrator.runs.toolbox import Toolbox
 
 BLOCK = 1 << 20
@@ -40,11 +41,6 @@ class Checked:
     exit_code: int = EXIT_DONE
     events: tuple[Event, ...] = field(default=())
     checks: tuple[CheckRecord, ...] = ()
-
-
-def nothing() -> Checked:
-    """Return the outcome of not running."""
-    return Checked()
 
 
 def due(box: Toolbox, repository: Repository) -> str:
@@ -96,35 +92,27 @@ def verify(box: Toolbox, *, data: str | None, point: str | None, wait: float) ->
     """Verify every repository, or one restore point; recorded as a run of its own."""
     with box.lock(wait):
         run, started = new_run(box, "verify")
+        outcomes: list[Checked] = []
+        error: ResguardoError | None = None
         with box.undo(run) as undo:
             try:
-                outcomes = _outcomes(box, data, point, undo)
-                error = None
+                for outcome in _outcomes(box, data, point, undo):
+                    outcomes.append(outcome)  # noqa: PERF402 - what was done before a failure stays
             except ResguardoError as failure:
-                outcomes, error = [], failure
-        code = error.exit_code if error else max((outcome.exit_code for outcome in outcomes), default=EXIT_DONE)
-        record = RunRecord(
-            id=run,
-            command="verify",
-            host=box.config.policy.host,
-            started=started,
-            ended=box.clock(),
-            result="failed" if code else "success",
-            exit_code=code,
-            events=tuple(replace(event, run=run) for outcome in outcomes for event in outcome.events),
-            error=error.message if error else "; ".join(outcome.error for outcome in outcomes if outcome.error),
-            hint=error.hint if error else None,
-        )
-        return finish_run(box, record)
+                error = failure
+        events = tuple(replace(event, run=run) for outcome in outcomes for event in outcome.events)
+        text = "; ".join(outcome.error for outcome in outcomes if outcome.error)
+        codes = [outcome.exit_code for outcome in outcomes]
+        return finish_run(box, record_of(box, "verify", run, started, codes, error, events=events, error=text))
 
 
-def _outcomes(box: Toolbox, data: str | None, point: str | None, undo: Undo) -> list[Checked]:
+def _outcomes(box: Toolbox, data: str | None, point: str | None, undo: Undo) -> Iterator[Checked]:
     if point is None:
-        return [check(box, repository, data, undo) for repository in box.repositories.values()]
-    found = [candidate for candidate in box.catalog.points() if candidate.id == point]
-    if not found:
-        raise NoSuchPoint(f"no such restore point: {point}", "resguardo list shows them")
-    return [read_back(box, box.repositories[candidate.repository], candidate, undo) for candidate in found]
+        for repository in box.repositories.values():
+            yield check(box, repository, data, undo)
+        return
+    found = named(box.catalog.points(), point)
+    yield read_back(box, box.repositories[found.repository], found, undo)
 
 
 def read_back(box: Toolbox, repository: Repository, point: Point, undo: Undo) -> Checked:
@@ -169,23 +157,23 @@ def snapshot_of(point: Point, item: PointItem, source: str = "") -> str:
 def digest_of(repository: Repository, snapshot: str, path: str, undo: Undo) -> tuple[int, str]:
     """Read a stored file (or, for "/", everything as a tar) out of the repository; return its size and SHA-256."""
     read_end, write_end = os.pipe()
-    running = repository.dump(snapshot, path, write_end, undo)
-    os.close(write_end)
-    result: list[tuple[int, str]] = []
-    reader = threading.Thread(target=_hash, args=(read_end, result), name="digest")
-    reader.start()
-    try:
-        running.wait()
-    finally:
-        running.stop()
-        reader.join()
-    return result[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
+        hashed = pool.submit(_hash, read_end)  # closes its end, whatever comes
+        try:
+            running = repository.dump(snapshot, path, write_end, undo)
+        finally:
+            os.close(write_end)
+        try:
+            running.wait()
+        finally:
+            running.stop()
+        return hashed.result()
 
 
-def _hash(fd: int, result: list[tuple[int, str]]) -> None:
+def _hash(fd: int) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
     with os.fdopen(fd, "rb", buffering=0) as stream:
         while block := stream.read(BLOCK):
             digest.update(block)
             size += len(block)
-    result.append((size, digest.hexdigest()))
+    return size, digest.hexdigest()

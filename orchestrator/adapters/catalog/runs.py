@@ -59,6 +59,10 @@ class Runs:
         """Runs that began, never ended, and were reconciled as dead."""
         return {run for (run,) in self._db.rows("SELECT name FROM run WHERE dead IS NOT NULL AND ended IS NULL")}
 
+    def over_runs(self) -> set[str]:
+        """Every run that ended, or was found dead: what it stored without committing it is nobody's."""
+        return {run for (run,) in self._db.rows("SELECT name FROM run WHERE ended IS NOT NULL OR dead IS NOT NULL")}
+
     def mark_dead(self, run: str, when: datetime) -> None:
         """Note that reconcile found this run dead; also one that this catalog never saw begin."""
         with self._db.writing() as connection:

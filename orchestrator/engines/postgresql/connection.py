@@ -211,12 +211,14 @@ def _driver_error() -> type[Exception]:
     return psycopg.Error
 
 
-# Settings of roles and databases that would end a long, idle transaction, hide rows, or change how names are read.
+# Settings of roles and databases that would end a long, idle transaction, hide rows, change how names are read, or let
+# a crash of the server undo what we have called done.
 _QUIET = """
 SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
   'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
 UNION ALL SELECT set_config('default_transaction_read_only', 'off', false)
 UNION ALL SELECT set_config('search_path', '', false) UNION ALL SELECT set_config('row_security', 'off', false)
+UNION ALL SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 
 
