@@ -135,7 +135,7 @@ class App:
             open_intake=self._open_intake,
             stage=FileStage(),
             lock=RunLock(self.state, self.command).acquire,
-            open_undo=lambda run: RunUndo(self.state, run),
+            open_undo=lambda run, also: RunUndo(self.state, run, also=also),
             here=self._surroundings(repositories),
             clock=self.clock,
             token=lambda: random.token_hex(3),

@@ -49,11 +49,15 @@ class Owner:
 
 @dataclass(frozen=True)
 class Journal:
-    """What a journal says. pending: registered and neither done nor undone by the sentinel."""
+    """What a journal says.
+
+    pending: registered and neither done nor undone by the sentinel · removable: see `create`.
+    """
 
     owner: Owner
     pending: Mapping[str, Action]
     undone: bool
+    removable: tuple[str, ...] = ()
 
 
 def create(folder: str, run: str, removable: tuple[str, ...]) -> tuple[int, str]:
@@ -92,7 +96,8 @@ def parse(raw: bytes) -> Journal:
     pending: dict[str, Action] = {}
     undone = False
     try:
-        owner = Owner(**json.loads(lines[0])["owner"])
+        head = json.loads(lines[0])
+        owner, removable = Owner(**head["owner"]), tuple(head["removable"])
         for record in map(json.loads, lines[1:]):
             if "action" in record:
                 pending[record["id"]] = to_action(record["action"])
@@ -102,7 +107,7 @@ def parse(raw: bytes) -> Journal:
                 undone = record["undone"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DataDamaged(f"the journal cannot be read: {error!r}") from error
-    return Journal(owner, pending, undone)
+    return Journal(owner, pending, undone, removable)
 
 
 def to_action(record: Mapping[str, Any]) -> Action:

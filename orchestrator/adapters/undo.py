@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,14 +31,16 @@ UNDOING = 20.0  # a sentinel at work needs at most GRACE + KILLED for restic and
 class RunUndo:
     """One run's list of what must be undone, fulfilling the port `Undo`; thread-safe.
 
-    Journal and sentinel come into being with the first action. `close()` is the orderly end; who leaves without it is
+    also: beginnings of paths outside the state folder that this run makes and may remove. Journal and sentinel come
+    into being with the first action. `close()` is the orderly end; who leaves without it is
     taken for dead by the sentinel.
     """
 
-    def __init__(self, state: StateFolder, run: str, *, python: str = sys.executable) -> None:
+    def __init__(self, state: StateFolder, run: str, *, also: Sequence[str] = (), python: str = sys.executable) -> None:
         self.run = run
         self.problems: tuple[str, ...] = ()
         self._state = state
+        self._removable = (*state.removable(), *also)
         self._python = python
         self._lock = threading.Lock()
         self._link: socket.socket | None = None
@@ -91,7 +93,7 @@ class RunUndo:
             if self._link is None:
                 return
             actions = [asdict(action) for action in self._pending.values()]
-            self.problems = tuple(sentinel.undo(actions, asdict(Owner.me()), self._state.removable()))
+            self.problems = tuple(sentinel.undo(actions, asdict(Owner.me()), self._removable))
             if not self.problems:
                 os.unlink(self._journal)
                 self._pending.clear()
@@ -100,7 +102,7 @@ class RunUndo:
 
     def _started(self) -> socket.socket:
         if self._link is None:
-            self._held, self._journal = journal.create(self._state.holds, self.run, self._state.removable())
+            self._held, self._journal = journal.create(self._state.holds, self.run, self._removable)
             reach("journal.created")
             self._link = self._start_sentinel()
         return self._link
@@ -220,6 +222,6 @@ def _finish(state: StateFolder, run: str, path: str, fd: int) -> DeadRun:
     problems: list[str] = []
     if not found.undone:
         actions = [asdict(action) for action in found.pending.values()]
-        problems = sentinel.undo(actions, asdict(found.owner), state.removable())
+        problems = sentinel.undo(actions, asdict(found.owner), (*state.removable(), *found.removable))
     restic = tuple(a for a in found.pending.values() if isinstance(a, KillProcess) and a.role == "restic")
     return DeadRun(run, path, restic, tuple(problems))

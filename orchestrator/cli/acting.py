@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.cli.context import CliContext
 from orchestrator.model.errors import PolicyInvalid, ResguardoError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from orchestrator.app import App
     from orchestrator.policy import Config
     from orchestrator.runs.toolbox import Toolbox
+
+
+_Done = TypeVar("_Done")
 
 
 def open_app(ctx: CliContext, *, acting: bool = False) -> App:
@@ -55,6 +58,25 @@ def recorded(app: App, command: str, work: Callable[[Toolbox], RunRecord]) -> Ru
     try:
         reconcile.reconcile(app.box)
         return work(app.box)
+    except ResguardoError as error:
+        recording.refused(app.box, command, error)
+        raise
+    except Exception as error:
+        recording.crashed(app.box, command, error)
+        raise
+    finally:
+        notify.deliver(app.box.catalog, app.box.notifier, app.clock())
+        app.close()
+
+
+def noted(app: App, command: str, work: Callable[[Toolbox], _Done]) -> _Done:
+    """Do work that is no run (init, rebuild, recover), with one event of how it ended, and deliver what waits."""
+    from orchestrator.runs import notify, recording  # noqa: PLC0415 - start-up
+
+    try:
+        done = work(app.box)
+        recording.noted(app.box, command)
+        return done
     except ResguardoError as error:
         recording.refused(app.box, command, error)
         raise

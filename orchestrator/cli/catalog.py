@@ -16,15 +16,17 @@ def command() -> None:
 @click.pass_obj
 def rebuild(ctx: CliContext) -> int:
     """Learn every restore point that the repositories hold from the repositories alone."""
-    from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
+    from orchestrator.cli.acting import noted, open_app  # noqa: PLC0415 - start-up
     from orchestrator.runs.rebuild import rebuild_all  # noqa: PLC0415
 
     app = open_app(ctx)
     if kept := app.set_aside_catalog():
         ctx.warn(f"the catalog could not be used; it is kept as {kept}")
-    added, broken = rebuild_all(app.box)
+    added, broken = noted(app, "catalog rebuild", rebuild_all)
     if ctx.json:
-        ctx.emit("catalog-rebuild", {"added": added, "broken": [{"point": point, "why": why} for point, why in broken]})
+        from orchestrator.report.bodies import BrokenPoint, Rebuilt  # noqa: PLC0415
+
+        ctx.emit("catalog-rebuild", Rebuilt(added, [BrokenPoint(point, why) for point, why in broken]))
     else:
         ctx.say(f"learnt {len(added)} restore points")
         for point, why in broken:

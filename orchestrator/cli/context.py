@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -34,15 +34,15 @@ class CliContext:
 
         return load(self.policy_path, self.engine_options())
 
-    def emit(self, name: str, body: Mapping[str, Any]) -> None:
-        """Print the command's JSON document."""
+    def emit(self, name: str, body: object) -> None:
+        """Print the command's JSON document. body: as report/bodies.py has it under that name."""
         from orchestrator.report.document import document  # noqa: PLC0415 - start-up
 
         print(json.dumps(document(name, body), sort_keys=True, indent=2))
 
     def say(self, text: str) -> None:
-        """Print text for people, unless --quiet."""
-        if self.verbosity >= 0 and text:
+        """Print text for people, unless --quiet; with --json standard output is the document's alone."""
+        if self.verbosity >= 0 and text and not self.json:
             print(text)
 
     def warn(self, text: str) -> None:

@@ -11,10 +11,16 @@ from orchestrator.model.errors import ResguardoError
 
 def write_crash(error: Exception, policy_path: str) -> str:
     """Write the traceback to a 0600 file among the logs (else in the temporary directory); return its path."""
-    descriptor, path = tempfile.mkstemp(prefix="crash-", suffix=".txt", dir=_logs(policy_path))
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write("".join(traceback.format_exception(error)))
-    return path
+    text = "".join(traceback.format_exception(error))
+    for folder in (_logs(policy_path), tempfile.gettempdir()):
+        try:
+            descriptor, path = tempfile.mkstemp(prefix="crash-", suffix=".txt", dir=folder)
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+            return path
+        except OSError:
+            continue  # a full disk is often why we are here
+    return "no file, since no disk takes one"
 
 
 def _logs(policy_path: str) -> str | None:

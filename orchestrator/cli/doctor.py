@@ -16,7 +16,9 @@ def command(ctx: CliContext, failpoints: bool) -> int:
         from orchestrator.model.failpoints import FAILPOINTS  # noqa: PLC0415 - start-up
 
         if ctx.json:
-            ctx.emit("failpoints", {"failpoints": FAILPOINTS})
+            from orchestrator.report.bodies import Failpoints  # noqa: PLC0415
+
+            ctx.emit("failpoints", Failpoints(FAILPOINTS))
         else:
             ctx.say("\n".join(f"{name:28} {text}" for name, text in FAILPOINTS.items()))
         return 0
@@ -25,7 +27,10 @@ def command(ctx: CliContext, failpoints: bool) -> int:
 
     findings = examine(open_app(ctx).box)
     if ctx.json:
-        ctx.emit("doctor", {"findings": findings})
+        from orchestrator.report.bodies import Examined, ExaminedSubject  # noqa: PLC0415
+
+        told = [ExaminedSubject(**vars(finding), subject=subject) for subject, finding in findings]
+        ctx.emit("doctor", Examined(told))
     else:
         for subject, finding in findings:
             ctx.say(

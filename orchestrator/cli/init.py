@@ -14,17 +14,18 @@ def command(ctx: CliContext) -> int:
 
     What exists is never overwritten. No other command ever creates a repository.
     """
-    from orchestrator.cli.acting import open_app  # noqa: PLC0415 - start-up
+    from orchestrator.cli.acting import noted, open_app  # noqa: PLC0415 - start-up
     from orchestrator.cli.starter import make_keys, write_starter  # noqa: PLC0415
     from orchestrator.runs.initialize import initialize  # noqa: PLC0415
 
     written = write_starter(ctx.policy_path)
     app = open_app(ctx)
     keys = make_keys(app.key_files())
-    made = [(made.name, made.describe(), result) for made, result in initialize(app.box)]
+    made = [(made.name, made.describe(), result) for made, result in noted(app, "init", initialize)]
     if ctx.json:
-        repositories = [{"name": name, "url": url, "result": result} for name, url, result in made]
-        ctx.emit("init", {"written": [*written, *keys], "repositories": repositories})
+        from orchestrator.report.bodies import Initialized, InitializedRepository  # noqa: PLC0415
+
+        ctx.emit("init", Initialized([*written, *keys], [InitializedRepository(*each) for each in made]))
         return 0
     for path in (*written, *keys):
         ctx.say(f"wrote {path}")

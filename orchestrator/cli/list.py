@@ -19,9 +19,9 @@ def command(ctx: CliContext, service: str | None, limit: int) -> int:
     points = points_of(app, service)
     shown = points[:limit] if limit else points
     if ctx.json:
-        from orchestrator.report.document import restore_points  # noqa: PLC0415 - start-up
+        from orchestrator.report.bodies import Listed  # noqa: PLC0415 - start-up
 
-        ctx.emit("list", {"restore_points": restore_points(shown)})
+        ctx.emit("list", Listed(shown))
         return 0
     from orchestrator.report.text import points_table  # noqa: PLC0415 - start-up
 

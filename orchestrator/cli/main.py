@@ -88,9 +88,10 @@ def group(ctx: click.Context, policy_path: str | None, as_json: bool, verbose: i
 
 def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return per way to end
     """Run one command; return its exit code. Known errors print their message, unknown ones go to the log."""
-    as_json = "--json" in argv
+    words = _hoist_json(argv)
+    as_json = words[:1] == ["--json"]
     try:
-        code = group.main(args=_hoist_json(argv), prog_name="resguardo", standalone_mode=False)
+        code = group.main(args=words, prog_name="resguardo", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except ResguardoError as error:
         _print_error(error.message, error.hint, error.exit_code, as_json=as_json)

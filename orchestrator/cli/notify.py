@@ -22,7 +22,9 @@ def test(ctx: CliContext, channels: tuple[str, ...]) -> int:
 
     results = send_test(open_app(ctx).box, channels)
     if ctx.json:
-        ctx.emit("notify-test", {"channels": [{"channel": name, "error": error} for name, error in results]})
+        from orchestrator.report.bodies import NotifyTested, TriedChannel  # noqa: PLC0415
+
+        ctx.emit("notify-test", NotifyTested([TriedChannel(name, error) for name, error in results]))
     else:
         ctx.say("\n".join(f"{name}: {error or 'delivered'}" for name, error in results) or "no channels in policy.yml")
     return int(any(error for _, error in results))

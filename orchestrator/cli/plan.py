@@ -32,7 +32,9 @@ def show_plan(ctx: CliContext, app: App, request: BackupRequest) -> int:
     with app.box.looking() as undo:
         planned = runs.plan(app.box, request, undo)
     if ctx.json:
-        ctx.emit("plan", {"plan": planned})
+        from orchestrator.report.bodies import Planned  # noqa: PLC0415
+
+        ctx.emit("plan", Planned(planned))
     else:
         from orchestrator.report.text import plan_text  # noqa: PLC0415
 

@@ -38,7 +38,9 @@ def _show(ctx: CliContext, app: App) -> int:
     with app.box.looking() as undo:
         plans = [runs.look(app.box, repository, "", undo) for repository in app.box.repositories.values()]
     if ctx.json:
-        ctx.emit("prune-plan", {"repositories": plans})
+        from orchestrator.report.bodies import PrunePlanned  # noqa: PLC0415
+
+        ctx.emit("prune-plan", PrunePlanned(plans))
     else:
         from orchestrator.report.text import retention_text  # noqa: PLC0415
 
@@ -51,7 +53,9 @@ def _simulate(ctx: CliContext, app: App, span: str) -> int:
 
     found = simulate_all(app.box, span)
     if ctx.json:
-        ctx.emit("prune-simulate", {"series": found})
+        from orchestrator.report.bodies import Simulated, SimulatedSeries  # noqa: PLC0415
+
+        ctx.emit("prune-simulate", Simulated([SimulatedSeries(*each) for each in found]))
     else:
         from orchestrator.report.text import simulation_text  # noqa: PLC0415
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--to", "to", metavar="DIR", help="Put files below this directory (it is made).")
 @click.option("--as", "name", metavar="NAME", help="Restore the database under this new name.")
 @click.option("--in-place", is_flag=True, help="Check, then swap with the original, which is kept under a new name.")
+@click.option("--globals", "with_globals", is_flag=True, help="Create roles that the server lacks, too.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only these files (restic pattern; may be repeated).")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these files (may be repeated).")
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
@@ -40,6 +41,7 @@ def command(
     to: str | None,
     name: str | None,
     in_place: bool,
+    with_globals: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     dry_run: bool,
@@ -59,35 +61,35 @@ def command(
         raise UsageError("--in-place replaces whole sources", "leave out --to, --as, --include and --exclude")
     app = open_app(ctx, acting=not dry_run)
     choice = Choice(point=point or "", at=parse_time(at, app.config.policy.timezone) if at else None)
-    where = Where(os.path.abspath(to) if to else "", name or "", in_place)
+    where = Where(os.path.abspath(to) if to else "", name or "", in_place, with_globals)
     request = RestoreRequest(service, choice, where, sources, include=include, exclude=exclude, wait=wait)
     return _restore(ctx, app, request, dry_run=dry_run)
 
 
 def _restore(ctx: CliContext, app: App, request: RestoreRequest, *, dry_run: bool) -> int:
     from orchestrator.cli.acting import recorded, show  # noqa: PLC0415 - start-up
-    from orchestrator.report.document import run_document  # noqa: PLC0415
+    from orchestrator.report.bodies import RestorePlanned, RestoreRun  # noqa: PLC0415
     from orchestrator.report.text import restore_plan_text, restored_text  # noqa: PLC0415
     from orchestrator.runs import restore as runs  # noqa: PLC0415
 
-    planned = runs.plan(app.box, request)
     if dry_run:
+        planned = runs.plan(app.box, request)
         if ctx.json:
-            ctx.emit("restore-plan", {"plan": planned})
-        ctx.say("" if ctx.json else restore_plan_text(planned))
-        return 0
-    if not ctx.json:
+            ctx.emit("restore-plan", RestorePlanned(planned))
         ctx.say(restore_plan_text(planned))
+        return 0
     items: list[RestoredItem] = []
 
     def work(box: Toolbox) -> RunRecord:
+        planned = runs.plan(box, request)
+        ctx.say(restore_plan_text(planned))
         record, done = runs.restore(box, request, planned)
         items.extend(done)
         return record
 
     record = recorded(app, "restore", work)
     if ctx.json:
-        ctx.emit("restore", {**run_document(record), "items": items})
+        ctx.emit("restore", RestoreRun(**vars(record), items=items))
     elif record.exit_code:
         show(ctx, restored_text(record, items), record.exit_code)
     else:

@@ -21,24 +21,29 @@ if TYPE_CHECKING:
 def command(ctx: CliContext, file: str | None, folder: str | None) -> None:
     """Print the JSON Schema of policy.yml or services.yml, or write both."""
     from orchestrator.policy.schema import render, schemas  # noqa: PLC0415 - start-up
+    from orchestrator.report.bodies import Schemas  # noqa: PLC0415
 
     known = schemas(ctx.engine_options())
-    if folder is not None:
-        for name, schema in known.items():
-            _write(folder, f"{name}.schema.json", render(schema))
-            ctx.say(f"wrote {os.path.join(folder, f'{name}.schema.json')}")
-    elif file is None:
+    if folder is None and file is None:
         raise UsageError("say which file's schema to print", "resguardo schema policy, or resguardo schema services")
+    written = [] if folder is None else [_write(folder, name, render(schema)) for name, schema in known.items()]
+    asked = known if file is None else {file: known[file]}
+    if ctx.json:
+        ctx.emit("schema", Schemas(asked, written))
+    elif written:
+        ctx.say("\n".join(f"wrote {path}" for path in written))
     else:
-        click.echo(render(known[file]), nl=False)
+        click.echo("".join(render(schema) for schema in asked.values()), nl=False)
 
 
-def _write(folder: str, name: str, text: str) -> None:
+def _write(folder: str, file: str, text: str) -> str:
+    name = f"{file}.schema.json"
     try:
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as stream:
+            stream.write(text)
     except OSError as error:
         reason = (error.strerror or "failed").lower()
         raise Precondition(
             f"cannot write {os.path.join(folder, name)}: {reason}", "name a folder that exists"
         ) from None
+    return os.path.join(folder, name)

@@ -21,14 +21,16 @@ def command(ctx: CliContext, point: str, files: bool) -> int:
     if files:
         texts = files_of(app, found)
         if ctx.json:
-            ctx.emit("show", {"files": texts})
+            from orchestrator.report.bodies import ShownFiles  # noqa: PLC0415
+
+            ctx.emit("show-files", ShownFiles(texts))
         else:
             ctx.say("\n".join(f"# ---- {name}\n{text}" for name, text in texts.items()))
         return 0
     if ctx.json:
-        from orchestrator.report.document import restore_points  # noqa: PLC0415 - start-up
+        from orchestrator.report.bodies import Shown  # noqa: PLC0415 - start-up
 
-        ctx.emit("show", {"restore_point": restore_points([found])[0]})
+        ctx.emit("show", Shown(found))
         return 0
     from orchestrator.report.text import point_text  # noqa: PLC0415 - start-up
 

@@ -17,7 +17,9 @@ def command(ctx: CliContext) -> int:
     app = open_app(ctx)
     found = status(app.box)
     if ctx.json:
-        ctx.emit("status", {"status": found})
+        from orchestrator.report.bodies import StatusBody  # noqa: PLC0415
+
+        ctx.emit("status", StatusBody(found))
     else:
         from orchestrator.report.status import status_text  # noqa: PLC0415
 

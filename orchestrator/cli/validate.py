@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from orchestrator.model.errors import PolicyInvalid
 if TYPE_CHECKING:
     from orchestrator.cli.context import CliContext
     from orchestrator.policy import Config
+    from orchestrator.report.bodies import Validated
 
 
 @click.command()
@@ -22,7 +24,7 @@ def command(ctx: CliContext) -> int:
     except PolicyInvalid as error:
         if not ctx.json:
             raise
-        ctx.emit("validate", _invalid(error))
+        ctx.emit("validate", _invalid(ctx.policy_path, error))
         return error.exit_code
     if ctx.json:
         ctx.emit("validate", _valid(config))
@@ -46,37 +48,22 @@ def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
 
-def _valid(config: Config) -> dict[str, object]:
-    return {
-        "valid": True,
-        "policy": config.policy_path,
-        "sha256": config.sha256,
-        "host": config.policy.host,
-        "repositories": list(config.policy.repositories),
-        "services": [
-            {
-                "name": service.name,
-                "enabled": service.enabled,
-                "sources": [
-                    {"name": source.name, "engine": source.engine, "tier": source.tier} for source in service.sources
-                ],
-            }
-            for service in config.services.values()
-        ],
-        "problems": [],
-    }
+def _valid(config: Config) -> Validated:
+    from orchestrator.report.bodies import Validated, ValidService, ValidSource  # noqa: PLC0415 - start-up
 
-
-def _invalid(error: PolicyInvalid) -> dict[str, object]:
-    problems = [
-        {
-            "file": problem.file,
-            "line": problem.line,
-            "column": problem.column,
-            "key": problem.key,
-            "message": problem.message,
-            "hint": problem.hint,
-        }
-        for problem in error.problems
+    services = [
+        ValidService(
+            service.name,
+            service.enabled,
+            [ValidSource(source.name, source.engine, source.tier) for source in service.sources],
+        )
+        for service in config.services.values()
     ]
-    return {"valid": False, "problems": problems}
+    policy = config.policy
+    return Validated(True, config.policy_path, config.sha256, policy.host, list(policy.repositories), services)
+
+
+def _invalid(path: str, error: PolicyInvalid) -> Validated:
+    from orchestrator.report.bodies import Validated  # noqa: PLC0415 - start-up
+
+    return Validated(False, os.path.realpath(path), problems=error.problems)

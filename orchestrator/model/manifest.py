@@ -8,16 +8,20 @@ keeps tags and notes the ID that it copied from.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.model.errors import DataDamaged
-from orchestrator.model.names import point_id
+from orchestrator.model.names import is_name, is_run_id, point_id
 
 SCHEMA = "resguardo/manifest/1"
 LIMIT = 8 * 1024 * 1024
+_PARTS = ("paths", "dumps", "stream")
+_EXTENSION = re.compile(r"[a-z0-9]{0,12}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,24 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
         files={str(name): str(text) for name, text in (policy.get("files") or {}).items()},
         tools={str(name): str(text) for name, text in (body.get("tools") or {}).items()},
     )
+    _check_names(manifest)
     if body.get("point") != manifest.point:
         raise ValueError(f"point {body.get('point')!r} does not agree with {manifest.point!r}")
     return manifest
+
+
+def _check_names(manifest: Manifest) -> None:
+    """Refuse what our own program never writes: such a manifest was forged, and its names would become paths."""
+    names = [manifest.service, manifest.tier, *(source.name for source in manifest.sources)]
+    if wrong := next((name for name in names if not is_name(name)), None):
+        raise ValueError(f"{wrong!r} is no name")
+    if not is_run_id(manifest.run):
+        raise ValueError(f"{manifest.run!r} is no run")
+    for item in (item for source in manifest.sources for item in source.items):
+        if item.part not in _PARTS or not _EXTENSION.fullmatch(item.extension):
+            raise ValueError(f"item {item.name!r} has part {item.part!r} and extension {item.extension!r}")
+        if item.part != "paths" and not _DIGEST.fullmatch(item.sha256 or ""):
+            raise ValueError(f"item {item.name!r} has digest {item.sha256!r}")
 
 
 def _source(body: Mapping[str, Any]) -> ManifestSource:

@@ -12,17 +12,23 @@ from orchestrator.model.errors import NoSuchPoint, UsageError
 from orchestrator.model.names import encode_item, kept_name
 from orchestrator.model.point import Point, PointItem, PointSource
 
+RESTORING = ".restoring-"  # in the names of what an in-place restore makes beside the original
 LONGEST_DATABASE = 63  # bytes of a PostgreSQL identifier; the shortest limit of the servers that we know
 Mode = Literal["to", "as", "in-place"]
 
 
 @dataclass(frozen=True)
 class Where:
-    """Where restored data goes. to: a directory · name: of a new database · in_place: swapped with the original."""
+    """Where restored data goes.
+
+    to: a directory · name: of a new database · in_place: swapped with the original · globals: create roles that the
+    server lacks, too.
+    """
 
     to: str = ""
     name: str = ""
     in_place: bool = False
+    globals: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,12 @@ def plan_restore(
         wanted = [source for source in point.sources if not sources or source.name in sources]
         for source in wanted:
             if source.outcome != "taken":
-                notes.append(f"{source.name} is {source.outcome} in {point.id}: {source.error}")
-            steps += [_step(point, source, item, where, living, now) for item in source.items]
+                notes.append(_incomplete(point, source, where))
+            for item in source.items:
+                if item.role == "globals" and not where.globals:
+                    notes.append(f"{source.name}: roles of the server are left alone; --globals creates missing ones")
+                    continue
+                steps.append(_step(point, source, item, where, living, now))
     missing = [name for name in sources if name not in {step.source.name for step in steps}]
     if missing or not steps:
         what = f"source {missing[0]!r}" if missing else "anything"
@@ -90,6 +100,13 @@ def plan_restore(
         raise UsageError("--as gives one name, but several databases would be restored", "choose one with --source")
     steps.sort(key=lambda step: step.item.role != "globals")
     return RestorePlan(service, tuple(steps), tuple(notes))
+
+
+def _incomplete(point: Point, source: PointSource, where: Where) -> str:
+    text = f"{source.name} is {source.outcome} in {point.id}: {source.error}"
+    if where.in_place and source.items:
+        raise UsageError(f"{text}; in place it would take away what it lacks", "restore it with --to or --as")
+    return text
 
 
 def _step(
@@ -106,14 +123,22 @@ def _step(
                 f"{source.name} is not in services.yml any more: it has no place", "restore it with --to DIR"
             )
         folder, base = os.path.split(original.rstrip("/"))
-        target = os.path.join(folder, f".{base}.restoring-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+        target = os.path.join(folder, f".{base}{RESTORING}{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
         return RestoreStep(point, source, item, target, original, kept_name(original.rstrip("/"), now))
     if not where.to:
         raise UsageError(f"{source.name} goes to a path, and none is given", "say --to DIR or --in-place")
+    # Names in a manifest are checked when it is read; that they stay below the target is checked here once more.
     if item.part == "paths":
-        return RestoreStep(point, source, item, os.path.join(where.to, source.name))
+        return RestoreStep(point, source, item, _below(where.to, source.name))
     name = f"{source.name}{_item_part(source, item)}.{item.extension}"
-    return RestoreStep(point, source, item, os.path.join(where.to, name))
+    return RestoreStep(point, source, item, _below(where.to, name))
+
+
+def _below(folder: str, name: str) -> str:
+    path = os.path.normpath(os.path.join(folder, name))
+    if os.path.dirname(path) != os.path.normpath(folder):
+        raise UsageError(f"{name!r} would be restored outside of {folder}", "this restore point was tampered with")
+    return path
 
 
 def _item_part(source: PointSource, item: PointItem) -> str:

@@ -54,8 +54,9 @@ def decide(
 
     Only whole points fill the rules' periods, on `zone`'s calendar. A partial or damaged point stays until a newer
     whole one exists and displaces nothing. The newest `keep_proven` proven points of each source stay (a damaged one
-    proves nothing), and so does the last whole point with a source that newer ones do not hold. Without any rule everything stays, and so it does when no whole point would be left; a retired
-    service keeps its points unless `forget_retired`. Raises ValueError for rules that are not rules.
+    proves nothing), and so does the last whole point with a source that newer ones do not hold. Without any rule
+    everything stays, and so it does when no whole point would be left; a retired service keeps its points unless
+    `forget_retired`. Raises ValueError for rules that are not rules.
     """
     ordered = newest_first(points)
     why = _why(ordered, rules, now, zone_of(zone))

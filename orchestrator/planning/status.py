@@ -10,14 +10,15 @@ from orchestrator.model.point import Point, State
 from orchestrator.model.ports import CheckRecord
 from orchestrator.model.record import Event, RunRecord
 
-ACT = frozenset({"overdue", "damaged", "failed", "none"})  # levels that ask somebody to do something
+SKEW = timedelta(hours=1)
+ACT = frozenset({"overdue", "damaged", "failed", "none", "clock"})  # levels that ask somebody to do something
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
     """One service and tier.
 
-    level: proven (green) · unproven · partial (look at it) · overdue · damaged · failed · none (act) · retired.
+    level: proven (green) · unproven · partial (look at it) · overdue · damaged · failed · none · clock (act) · retired.
     newest: its newest whole point · proven: the newest proven one.
     """
 
@@ -39,6 +40,7 @@ class RepositoryStatus:
     seen: datetime | None
     check: CheckRecord | None
     notes: tuple[str, ...]
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Status:
     def exit_code(self) -> int:
         """1 when a service or a repository asks for action."""
         bad = any(service.level in ACT for service in self.services)
-        damaged = any(repository.check and repository.check.errors for repository in self.repositories)
+        damaged = any(repository.damage for repository in self.repositories)
         return int(bad or damaged)
 
 
@@ -85,13 +87,15 @@ def _service(place: tuple[str, str], points: list[Point], now: datetime, limit: 
     return ServiceStatus(*place, level, message, newest, proven, len(points))
 
 
-def _level(
+def _level(  # noqa: PLR0911 - one return per level
     newest: Point | None, proven: Point | None, latest: Point | None, now: datetime, limit: timedelta
 ) -> tuple[str, str]:
     if latest is not None and latest.damaged:
         return "damaged", f"{latest.id} is damaged"
     if newest is None:
         return ("failed", f"no whole restore point; {latest.id} is partial") if latest else ("none", "no restore point")
+    if newest.time - now > SKEW:
+        return "clock", f"{newest.id} lies in the future: the clock was wrong then, or is now"
     if now - newest.time > limit:
         return "overdue", f"the newest whole restore point is older than {limit}"
     if latest is not None and latest.partial:

@@ -215,7 +215,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Document:
-    """One kind of document. commands: those that print it · summary: what it holds, where its body's class is shared."""
+    """One kind of document. commands: those that print it · summary: what it holds, where several share a class."""
 
     commands: tuple[str, ...]
     body: type

@@ -39,7 +39,7 @@ def documents() -> dict[str, Schema]:
 def _document(name: str, found: Document) -> Schema:
     shapes = _Shapes()
     body = shapes.of_class(found.body)
-    body["properties"] = {"schema": {"const": schema_id(name), "description": described("", "schema")}} | body[
+    body["properties"] = {"schema": {"const": schema_id(name), "description": described(found.body, "schema")}} | body[
         "properties"
     ]
     body["required"] = ["schema", *body["required"]]
@@ -56,20 +56,7 @@ class _Shapes:
         """Return the schema of what `plain` makes of a value of this type. Raises TypeError for what it refuses."""
         if hint in _SIMPLE:
             return dict(_SIMPLE[hint])
-        origin, arguments = get_origin(hint), get_args(hint)
-        if origin is Literal:
-            return {"enum": list(arguments)}
-        if origin in (Union, types.UnionType):
-            return self._union([self.of(argument) for argument in arguments])
-        if origin is not None:
-            return self._container(hint, origin, arguments)
-        if issubclass(hint, Enum):
-            return {"enum": [member.name.lower() for member in hint]}
-        if view := VIEWS.get(hint):
-            return self.of(_returns(view))
-        if is_dataclass(hint):
-            return self._reference(hint)
-        raise TypeError(f"no shape for a document: {hint}")
+        return self._generic(hint, get_origin(hint), get_args(hint)) if get_origin(hint) else self._class(hint)
 
     def of_class(self, kind: type) -> Schema:
         """Return the schema of a dataclass's object: its fields and what documents add, all required, nothing else."""
@@ -81,11 +68,17 @@ class _Shapes:
             "additionalProperties": False,
             "required": list(types_of),
             "properties": {
-                key: {**self.of(hint), "description": described(kind.__name__, key)} for key, hint in types_of.items()
+                key: {**self.of(hint), "description": described(kind, key)} for key, hint in types_of.items()
             },
         }
 
-    def _reference(self, kind: type) -> Schema:
+    def _class(self, kind: type) -> Schema:
+        if issubclass(kind, Enum):
+            return {"enum": [member.name.lower() for member in kind]}
+        if view := VIEWS.get(kind):
+            return self.of(_returns(view))
+        if not is_dataclass(kind):
+            raise TypeError(f"no shape for a document: {kind}")
         name = kind.__name__
         if name not in self.defs:
             self.defs[name] = {}  # a class that holds itself ends here
@@ -93,7 +86,11 @@ class _Shapes:
             self.defs[name] = {**self.of_class(kind), "description": about}
         return {"$ref": f"#/$defs/{name}"}
 
-    def _container(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Schema:
+    def _generic(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Schema:
+        if origin is Literal:
+            return {"enum": list(arguments)}
+        if origin in (Union, types.UnionType):
+            return self._union([self.of(argument) for argument in arguments])
         if issubclass(origin, Mapping):
             return {"type": "object", "additionalProperties": self.of(arguments[1])}
         if issubclass(origin, tuple) and arguments[1:] != (...,):

@@ -211,19 +211,13 @@ def _restore(plan: RestorePlan) -> PlannedRestore:
 
 
 def _status(status: Status) -> Standing:
-    run = status.last_run
-    last = run and RunSummary(
-        run.id,
-        run.command,
-        run.started,
-        run.ended,
-        _seconds(run),
-        run.result,
-        run.exit_code,
-        run.error,
-        run.hint,
-    )
+    last = _summary(status.last_run) if status.last_run else None
     return Standing(status.host, status.services, status.repositories, last, status.waiting, status.events)
+
+
+def _summary(run: RunRecord) -> RunSummary:
+    seconds, hint = _seconds(run), run.hint
+    return RunSummary(run.id, run.command, run.started, run.ended, seconds, run.result, run.exit_code, run.error, hint)
 
 
 def _seconds(record: RunRecord) -> float:

@@ -289,11 +289,15 @@ def _same_machine(box: Toolbox, repository: Repository, request: BackupRequest, 
 
 
 def _plan_events(box: Toolbox, planned: BackupPlan | None, run: str) -> list[Event]:
-    return [] if planned is None else [
-        Event(box.clock(), "disk.low", "warning", finding.message, run=run, hint=finding.hint)
-        for finding in planned.findings
-        if finding.level == "warning"
-    ]
+    return (
+        []
+        if planned is None
+        else [
+            Event(box.clock(), "disk.low", "warning", finding.message, run=run, hint=finding.hint)
+            for finding in planned.findings
+            if finding.level == "warning"
+        ]
+    )
 
 
 def _source_events(box: Toolbox, services: Sequence[ServiceRecord], run: str) -> list[Event]:

@@ -154,7 +154,9 @@ class PointMaker:
             self._troubled(taken, concerned, Trouble(error.message, error.hint, error.exit_code))
         except OSError as error:
             what = f"{error.strerror or error}".lower() + (f": {error.filename}" if error.filename else "")
-            self._troubled(taken, concerned, Trouble(what, "look at this machine's disks and limits", EXIT_PRECONDITION))
+            self._troubled(
+                taken, concerned, Trouble(what, "look at this machine's disks and limits", EXIT_PRECONDITION)
+            )
 
     def _troubled(self, taken: Taken, concerned: list[tuple[PlannedSource, PlannedItem]], trouble: Trouble) -> None:
         for source, item in concerned:
@@ -243,7 +245,9 @@ class PointMaker:
             as_of=end.started or wall,
             role=item.item.role,
         )
-        if end.partial:
+        if doubt := self._doubt(source, item, end):
+            taken.partial[key] = doubt
+        elif end.partial:
             shown = ", ".join(path for path, _ in end.unreadable[:5])
             more = f" and {len(end.unreadable) - 5} more" if len(end.unreadable) > 5 else ""
             taken.partial[key] = f"could not be read: {shown or 'some files'}{more}"
@@ -251,6 +255,17 @@ class PointMaker:
             taken.findings[key] = item.paths.findings
         taken.snapshot("paths", end)
         taken.starts.append(end.started or wall)
+
+    def _doubt(self, source: PlannedSource, item: PlannedItem, end: BackupEnd) -> str:
+        """Say why what restic read may not be what the source holds, though restic has nothing to complain about."""
+        if not end.files and source.history and source.history.bytes:
+            return "no file was found, where there were some before; is it not mounted?"
+        try:
+            # Looked at again: a path may have been replaced by a link, or taken away, after the probe.
+            self.box.engines[source.source.engine].paths(item.item)
+        except ResguardoError as error:
+            return f"changed while it was read: {error.message}"
+        return ""
 
     def _staged(self, taken: Taken, staged: list[tuple[PlannedSource, PlannedItem]]) -> None:
         outgrown: list[tuple[PlannedSource, PlannedItem]] = []

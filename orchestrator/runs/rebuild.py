@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from orchestrator.model.errors import DataDamaged
 from orchestrator.model.execution import Undo
 from orchestrator.model.manifest import LIMIT, Manifest, decode
 from orchestrator.model.names import MANIFEST_FILE, point_id
+from orchestrator.model.point import Point
 from orchestrator.model.record import Event
 from orchestrator.model.repository import Repository, Snapshot
 from orchestrator.planning.listing import Listing, Place, match, sort
@@ -43,9 +45,9 @@ def learn(box: Toolbox, repository: Repository, undo: Undo) -> Learned:
     reported as broken, with an event.
     """
     listing = sort(repository.snapshots(undo))
-    known = {
-        (point.service, point.tier, point.run) for point in box.catalog.points(repository=repository.name, items=False)
-    }
+    points = box.catalog.points(repository=repository.name, items=False)
+    _flag_hollow(box, repository, points, listing)
+    known = {(point.service, point.tier, point.run) for point in points}
     unknown = [place for place in listing.commits if place not in known]
     with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
         problems = list(
@@ -58,6 +60,18 @@ def learn(box: Toolbox, repository: Repository, undo: Undo) -> Learned:
         box.event(Event(box.clock(), "point.broken", "warning", message, repository=repository.name))
     box.catalog.mark_seen(repository.name, box.clock())
     return Learned(listing, tuple(added), tuple(broken))
+
+
+def _flag_hollow(box: Toolbox, repository: Repository, points: Sequence[Point], listing: Listing) -> None:
+    """Flag known points whose snapshots are not all there any more: they must not be listed as if they were good."""
+    listed = listing.ids
+    for point in points:
+        missing = [part for part, snapshot in point.snapshots.items() if snapshot not in listed]
+        if missing and not point.damaged:
+            box.catalog.set_damaged(point.id, damaged=True)
+            message = f"{point.id}: its snapshots are gone from repository {repository.name}: {', '.join(missing)}"
+            hint = "somebody removed them without resguardo; see docs/disaster-recovery.md"
+            box.event(Event(box.clock(), "point.damaged", "failed", message, service=point.service, hint=hint))
 
 
 def _mirror(box: Toolbox, repository: Repository, place: Place, commit: Snapshot, listing: Listing, undo: Undo) -> str:

@@ -5,53 +5,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.model.errors import ResguardoError, RunLocked
-from orchestrator.model.execution import KillProcess, Undo
+from orchestrator.model.execution import KillProcess
 from orchestrator.model.record import Event
-from orchestrator.runs.toolbox import Toolbox
+from orchestrator.runs.notify import announce_events
+from orchestrator.runs.toolbox import DeadRun, Toolbox
 
 
 def reconcile(box: Toolbox) -> list[str]:
-    """Undo what dead runs left, look after their repository locks, note them as dead; return their IDs.
-
-    A journal stays until its locks were dealt with, so that an unreachable repository is tried again next time. It
-    happens under the run lock, since a living run stages at the same paths as a dead one did; a run that holds the
-    lock has done all this itself.
-    """
+    """Undo what dead runs left, unless another run holds the lock: that one has done it. See `recover`."""
     try:
-        with box.lock(0.0):
-            return _reconcile(box)
+        return recover(box)
     except RunLocked:
         return []
 
 
-def _reconcile(box: Toolbox) -> list[str]:
-    found = []
-    for dead in box.dead():
-        found.append(dead.run)
-        box.catalog.mark_dead(dead.run, box.clock())
+def recover(box: Toolbox) -> list[str]:
+    """Undo what dead runs left, look after their repository locks, note them as dead and tell of it; return their IDs.
+
+    It happens under the run lock, since a living run stages at the same paths as a dead one did. A journal stays until
+    its locks were dealt with, so that an unreachable repository is tried again next time. Raises RunLocked.
+    """
+    with box.lock(0.0):
+        known = box.catalog.dead_runs()
+        found = []
+        for dead in box.dead():
+            found.append(dead.run)
+            events = _bury(box, dead, new=dead.run not in known)
+            for event in events:
+                box.event(event)
+            announce_events(box, events)
+        return found
+
+
+def _bury(box: Toolbox, dead: DeadRun, *, new: bool) -> list[Event]:
+    box.catalog.mark_dead(dead.run, box.clock())
+    events = []
+    if new:
         message = f"run {dead.run} was killed; what it left was undone"
-        box.event(Event(box.clock(), "run.killed", "warning", message, run=dead.run))
-        for problem in dead.problems:
-            box.event(Event(box.clock(), "recover.failed", "failed", problem, run=dead.run))
-        if not dead.problems and _locks_settled(box, dead.restic):
-            dead.forget()
-    return found
+        events.append(Event(box.clock(), "run.killed", "warning", message, run=dead.run))
+    events += [Event(box.clock(), "recover.failed", "failed", problem, run=dead.run) for problem in dead.problems]
+    settled, told = _settle_locks(box, dead.restic)
+    if settled and not dead.problems:
+        dead.forget()
+    return [*events, *told]
 
 
-def _locks_settled(box: Toolbox, processes: Sequence[KillProcess]) -> bool:
-    names = {process.repository for process in processes if process.repository in box.repositories}
-    if not names:
-        return True
+def _settle_locks(box: Toolbox, processes: Sequence[KillProcess]) -> tuple[bool, list[Event]]:
+    names = sorted({process.repository for process in processes if process.repository in box.repositories})
+    events: list[Event] = []
     try:
-        with box.looking() as undo:
-            for name in sorted(names):
-                _settle(box, name, processes, undo)
+        for name in names:
+            with box.looking() as undo:
+                events += box.unlock_stale(box.repositories[name], processes, undo)
     except ResguardoError as error:
-        box.event(Event(box.clock(), "lock.unknown", "warning", error.message, hint=error.hint))
-        return False
-    return True
-
-
-def _settle(box: Toolbox, name: str, processes: Sequence[KillProcess], undo: Undo) -> None:
-    for event in box.unlock_stale(box.repositories[name], processes, undo):
-        box.event(event)
+        return False, [*events, Event(box.clock(), "lock.unknown", "warning", error.message, hint=error.hint)]
+    return True, events

@@ -110,11 +110,13 @@ def _result(code: int, error: ResguardoError | None) -> Result:
     return "success" if code == EXIT_DONE else "partial" if code == EXIT_PARTIAL else "failed"
 
 
-def crashed(box: Toolbox, error: BaseException) -> None:
-    """Record the runs that an unexpected error ended, so that they are neither silent nor taken for alive."""
-    for run, (command, started) in list(box.begun.items()):
-        what = Bug(f"unexpected {type(error).__name__}", "see the traceback's file")
-        finish_run(box, record_of(box, command, run, started, [], what))
+def crashed(box: Toolbox, command: str, error: Exception) -> None:
+    """Record what an unexpected error ended, so that it is neither silent nor taken for alive."""
+    what = Bug(f"unexpected {type(error).__name__}", "see the traceback's file")
+    if not box.begun:
+        refused(box, command, what)
+    for run, (begun, started) in list(box.begun.items()):
+        finish_run(box, record_of(box, begun, run, started, [], what))
 
 
 def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
@@ -137,6 +139,11 @@ def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
     notify.announce(box, done)
     reach("notify.queued")
     return done
+
+
+def noted(box: Toolbox, command: str) -> None:
+    """Record that a command which is no run of its own has done its work."""
+    box.event(Event(box.clock(), "run.succeeded", "info", f"{command} done"))
 
 
 def refused(box: Toolbox, command: str, error: ResguardoError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from time import monotonic
 from typing import Literal
@@ -23,12 +23,13 @@ from orchestrator.model.errors import (
     UsageError,
     worst,
 )
-from orchestrator.model.execution import Finding, Undo
+from orchestrator.model.execution import Finding, RemovePath, Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.point import Point, PointItem, PointSource, State
 from orchestrator.model.record import Event, RestoredItem, Result, RunRecord
 from orchestrator.model.repository import Repository
-from orchestrator.planning.restore import Living, RestorePlan, RestoreStep, Where, plan_restore
+from orchestrator.planning.backup import seen_through
+from orchestrator.planning.restore import RESTORING, Living, RestorePlan, RestoreStep, Where, plan_restore
 from orchestrator.planning.select import Choice, choose
 from orchestrator.runs.data import RepositoryData
 from orchestrator.runs.recording import finish_run, new_run
@@ -66,21 +67,118 @@ def living_of(box: Toolbox, source: Source) -> Living:
 
 
 def restore(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> tuple[RunRecord, tuple[RestoredItem, ...]]:
-    """Carry a plan out; recorded as a run. One item's failure fails its source and does not stop other sources."""
+    """Carry a plan out; recorded as a run.
+
+    To a new place one source's failure does not stop the others. In place nothing is swapped before everything is
+    there and checked: files and databases of a service belong together.
+    """
     lock = box.lock(request.wait) if request.where.in_place else nullcontext()
     with lock:
         run, started = new_run(box, "restore")
         done: list[RestoredItem] = []
         error: ResguardoError | None = None
-        with box.undo(run) as undo:
+        made = [_real(box, step.target) for step in planned.steps if step.original and step.target.startswith("/")]
+        with box.undo(run, also=[path[: path.rindex(RESTORING) + len(RESTORING)] for path in made]) as undo:
             try:
                 _enough_room(box, request, planned)
-                for step in planned.steps:
-                    done.append(_step(box, request, step, done, run, undo))
+                _refuse_ours(box, request)
+                for path in made:
+                    undo.register(RemovePath(path))
+                _load_all(box, request, planned, run, undo, done)
+                _swap_all(box, request, planned, undo, done)
             except ResguardoError as failure:
                 error = failure
         _raise_states(box, planned, done, request)
-        return finish_run(box, _record(box, run, started, request, done, error)), tuple(done)
+        partial = any(step.source.outcome != "taken" for step in planned.steps)
+        return finish_run(box, _record(box, run, started, request, done, error, partial=partial)), tuple(done)
+
+
+def _real(box: Toolbox, path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(box.here.real(folder), name)
+
+
+def _load_all(
+    box: Toolbox, request: RestoreRequest, planned: RestorePlan, run: str, undo: Undo, done: list[RestoredItem]
+) -> None:
+    for step in planned.steps:
+        began = monotonic()
+        try:
+            failed = [item for item in done if item.source == step.source.name and item.state == "failed"]
+            if failed:
+                done.append(_item(step, "skipped", error=f"{failed[0].item} of the same source failed"))
+                continue
+            reach("restore.started")
+            findings = _load_and_verify(box, request, step, undo)
+            done.append(_item(step, "restored", findings=findings, seconds=round(monotonic() - began, 3)))
+        except Interrupted:
+            raise
+        except (ResguardoError, OSError) as error:
+            known = error if isinstance(error, ResguardoError) else _explained(step.target, error)
+            done.append(_item(step, "failed", error=known.message, hint=known.hint, exit_code=known.exit_code))
+            box.event(
+                Event(
+                    box.clock(),
+                    "source.failed",
+                    "failed",
+                    known.message,
+                    run,
+                    request.service,
+                    step.source.name,
+                    hint=known.hint,
+                )
+            )
+
+
+def _explained(target: str, error: OSError) -> Precondition:
+    return Precondition(f"{error.filename or target}: {(error.strerror or str(error)).lower()}", "choose another place")
+
+
+def _swap_all(
+    box: Toolbox, request: RestoreRequest, planned: RestorePlan, undo: Undo, done: list[RestoredItem]
+) -> None:
+    if not request.where.in_place:
+        return
+    stopped = "" if all(item.state == "restored" for item in done) else "nothing was swapped, since another part failed"
+    for place, step in enumerate(planned.steps):
+        if not step.original or done[place].state != "restored":
+            continue
+        if stopped:
+            done[place] = replace(done[place], state="skipped", error=stopped, target=step.target)
+            continue
+        try:
+            item = _item_of(box, request.service, step)
+            kept = box.engines[step.source.engine].swap(item, step.target, step.kept, box.at, undo)
+            done[place] = replace(done[place], target=step.original, kept=kept.name or "")
+            reach("restore.swapped")
+        except (ResguardoError, OSError) as error:
+            known = error if isinstance(error, ResguardoError) else _explained(step.original, error)
+            stopped = f"not swapped, since {step.source.name} could not be; what was swapped before stays so"
+            done[place] = replace(
+                done[place], state="failed", error=known.message, hint=known.hint, exit_code=known.exit_code
+            )
+
+
+def _refuse_ours(box: Toolbox, request: RestoreRequest) -> None:
+    """Refuse to swap a directory that holds what this restore, or a living database, stands on."""
+    if not request.where.in_place:
+        return
+    ours = {place: reason for reason, places in box.here.places.items() for place in places}
+    ours[box.config.policy_path] = "the policy"
+    for source in box.sources:
+        if source.engine == "sqlite":
+            ours[source.options.path] = f"the database {source.id}"
+    for source in box.sources:
+        if source.service != request.service or (request.sources and source.name not in request.sources):
+            continue
+        for path in getattr(source.options, "paths", ()):
+            real = box.here.real(path)
+            for place, reason in ours.items():
+                if seen_through(path, real, box.here.real(place)):
+                    raise Precondition(
+                        f"{path} cannot be swapped: {place} ({reason}) lies in it",
+                        "restore it with --to, and move over what you need",
+                    )
 
 
 def _enough_room(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> None:
@@ -96,59 +194,44 @@ def _enough_room(box: Toolbox, request: RestoreRequest, planned: RestorePlan) ->
         )
 
 
-def _step(
-    box: Toolbox, request: RestoreRequest, step: RestoreStep, done: Sequence[RestoredItem], run: str, undo: Undo
+def _item(
+    step: RestoreStep,
+    state: str,
+    *,
+    error: str = "",
+    hint: str | None = None,
+    exit_code: int = 0,
+    findings: Sequence[Finding] = (),
+    seconds: float = 0.0,
 ) -> RestoredItem:
-    failed = [item for item in done if item.source == step.source.name and item.state == "failed"]
-    if failed:
-        return _item(step, "skipped", error=f"{failed[0].item} of the same source failed")
-    began = monotonic()
-    try:
-        reach("restore.started")
-        findings, kept = _bring_back(box, request, step, undo)
-        return _item(step, "restored", kept=kept, findings=tuple(findings), seconds=round(monotonic() - began, 3))
-    except Interrupted:
-        raise
-    except ResguardoError as error:
-        box.event(
-            Event(
-                box.clock(),
-                "source.failed",
-                "failed",
-                error.message,
-                run,
-                request.service,
-                step.source.name,
-                hint=error.hint,
-            )
-        )
-        return _item(step, "failed", error=error.message, hint=error.hint, exit_code=error.exit_code)
-
-
-def _item(step: RestoreStep, state: str, **more: object) -> RestoredItem:
-    target = step.original if state == "restored" and step.original else step.target
     return RestoredItem(
         step.source.name,
         step.item.name,
         step.point.id,
-        target,
+        step.target,
         state,
         bytes=step.item.bytes,
-        **more,  # type: ignore[arg-type]
+        seconds=seconds,
+        error=error,
+        hint=hint,
+        exit_code=exit_code,
+        findings=tuple(findings),
     )
 
 
-def _bring_back(box: Toolbox, request: RestoreRequest, step: RestoreStep, undo: Undo) -> tuple[list[Finding], str]:
-    repository = box.repositories[step.point.repository]
-    engine = box.engines.get(step.source.engine)
-    if engine is None:
+def _item_of(box: Toolbox, service: str, step: RestoreStep) -> Item:
+    if step.source.engine not in box.engines:
         raise Precondition(f"engine {step.source.engine!r} is not installed", "install the package that provides it")
-    source = _configured(box, request.service, step.source)
-    item = Item(source, step.item.name, step.item.extension, step.item.bytes, role=_role(step.item))
-    findings = _load(box, request, step, repository, item, undo)
+    source = _configured(box, service, step.source)
+    return Item(source, step.item.name, step.item.extension, step.item.bytes, role=_role(step.item))
+
+
+def _load_and_verify(box: Toolbox, request: RestoreRequest, step: RestoreStep, undo: Undo) -> list[Finding]:
+    item = _item_of(box, request.service, step)
+    findings = _load(box, request, step, box.repositories[step.point.repository], item, undo)
     reach("restore.loaded")
     expected = {} if request.include or request.exclude else dict(step.item.counts)
-    findings += engine.verify(item, step.target, expected, box.at, undo)
+    findings += box.engines[step.source.engine].verify(item, step.target, expected, box.at, undo)
     bad = [finding for finding in findings if finding.level == "error"]
     if bad:
         raise RestoreFailed(
@@ -156,11 +239,7 @@ def _bring_back(box: Toolbox, request: RestoreRequest, step: RestoreStep, undo: 
             bad[0].hint or "look at it before you use it",
         )
     reach("restore.verified")
-    if not step.original:
-        return findings, ""
-    kept = engine.swap(item, step.target, step.kept, box.at, undo)
-    reach("restore.swapped")
-    return findings, kept.name or ""
+    return findings
 
 
 def _role(item: PointItem) -> Literal["data", "globals"]:
@@ -236,7 +315,8 @@ def _raise_states(box: Toolbox, planned: RestorePlan, done: Sequence[RestoredIte
     for key in good - bad:
         point, source = complete[key]
         came_back = sum(1 for item in done if (item.point, item.source) == key)
-        if source.outcome == "taken" and came_back == len(source.items):
+        data = [item for item in source.items if item.role == "data"]
+        if source.outcome == "taken" and came_back >= len(data):
             box.catalog.set_state(point.id, source.name, State.RESTORED)
 
 
@@ -247,12 +327,14 @@ def _record(
     request: RestoreRequest,
     done: Sequence[RestoredItem],
     error: ResguardoError | None,
+    *,
+    partial: bool,
 ) -> RunRecord:
     failed = [item for item in done if item.state != "restored"]
     if error:
         code = error.exit_code
     elif not failed:
-        code = EXIT_DONE
+        code = EXIT_PARTIAL if partial else EXIT_DONE
     elif len(failed) < len(done):
         code = EXIT_PARTIAL
     else:

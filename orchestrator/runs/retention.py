@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from orchestrator.model.errors import EXIT_DONE, EXIT_FAILED, GuardRefused, Interrupted, RepositoryLocked, ResguardoError
+from orchestrator.model.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    GuardRefused,
+    Interrupted,
+    RepositoryLocked,
+    ResguardoError,
+)
 from orchestrator.model.execution import Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import point_id
@@ -20,6 +27,7 @@ from orchestrator.planning.listing import Listing, Place, sort
 from orchestrator.planning.retention import decide
 from orchestrator.planning.tidy import Orphan, RetentionPlan, Series
 from orchestrator.policy.models import KeepRules
+from orchestrator.runs import verify
 from orchestrator.runs.rebuild import learn
 from orchestrator.runs.recording import finish_run, new_run, record_of
 from orchestrator.runs.toolbox import Toolbox
@@ -106,9 +114,7 @@ def preview(box: Toolbox, repository: Repository, undo: Undo) -> RetentionPlan:
     return _plan(box, repository, sort(repository.snapshots(undo)), {}, "")
 
 
-def _plan(
-    box: Toolbox, repository: Repository, listing: Listing, broken: dict[str, str], run: str
-) -> RetentionPlan:
+def _plan(box: Toolbox, repository: Repository, listing: Listing, broken: dict[str, str], run: str) -> RetentionPlan:
     points = box.catalog.points(repository=repository.name, items=False)
     listed = [point for point in points if _place(point) in listing.commits]
     gone = tuple(point for point in points if _place(point) not in listing.commits)
@@ -192,15 +198,19 @@ def _brakes(
         living = [point for point in listed if point.service in active]
         series = _decide(box, living, Rules.decode(last))
         before = [removed.point for _, _, decision in series for removed in decision.remove]
-    return brakes(
-        listed=listed,
-        removing=[point for point, _ in plan.removing],
-        ageing=before,
-        expected=box.catalog.expected_snapshots(repository.name),
-        found=listing.ids,
-        max_forget=box.config.policy.retention.guard.max_forget,
-        now=box.clock(),
-        removed=set(json.loads(box.catalog.get(_pending(repository)) or "[]")),
+    harm = verify.damage(box, repository)
+    return (
+        *((f"the repository is damaged: {harm}",) if harm else ()),
+        *brakes(
+            listed=listed,
+            removing=[point for point, _ in plan.removing],
+            ageing=before,
+            expected=box.catalog.expected_snapshots(repository.name),
+            found=listing.ids,
+            max_forget=box.config.policy.retention.guard.max_forget,
+            now=box.clock(),
+            removed=set(json.loads(box.catalog.get(_pending(repository)) or "[]")),
+        ),
     )
 
 

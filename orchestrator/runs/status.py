@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from orchestrator.planning.status import RepositoryStatus, Status, services
-from orchestrator.runs import retention
+from orchestrator.runs import retention, verify
 from orchestrator.runs.toolbox import Toolbox
 
 
@@ -32,6 +32,7 @@ def _repository(box: Toolbox, name: str) -> RepositoryStatus:
     if overdue := retention.prune_due(box, repository):
         notes.append(f"resguardo prune is due: {overdue}")
     check = box.catalog.last_check(name)
-    if check and check.errors:
-        notes.append(f"damaged: {check.errors[0]}")
-    return RepositoryStatus(name, repository.describe(), box.catalog.seen(name), check, tuple(notes))
+    harm = verify.damage(box, repository)
+    if harm:
+        notes.append(f"damaged: {harm}")
+    return RepositoryStatus(name, repository.describe(), box.catalog.seen(name), check, tuple(notes), harm)

@@ -81,7 +81,7 @@ class Toolbox:
     open_intake: Callable[[Undo], Intake]
     stage: Stage
     lock: LockHolder
-    open_undo: Callable[[str], ClosableUndo]
+    open_undo: Callable[[str, Sequence[str]], ClosableUndo]
     here: Surroundings
     clock: Callable[[], datetime]
     token: Callable[[], str]
@@ -95,9 +95,9 @@ class Toolbox:
     begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # runs of this process that have not ended
 
     @contextmanager
-    def undo(self, run: str) -> Iterator[Undo]:
-        """Open the run's undo list; on leaving, whatever is left is undone."""
-        undo = self.open_undo(run)
+    def undo(self, run: str, also: Sequence[str] = ()) -> Iterator[Undo]:
+        """Open the run's undo list; on leaving, whatever is left is undone. also: see RunUndo."""
+        undo = self.open_undo(run, also)
         try:
             yield undo
         finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -40,7 +41,6 @@ class Checked:
     error: str = ""
     exit_code: int = EXIT_DONE
     events: tuple[Event, ...] = field(default=())
-    checks: tuple[CheckRecord, ...] = ()
 
 
 def due(box: Toolbox, repository: Repository) -> str:
@@ -52,10 +52,30 @@ def due(box: Toolbox, repository: Repository) -> str:
     return due_by_rule(since, box.config.policy.check.every, box.clock(), by_job=by_job)
 
 
+def damage(box: Toolbox, repository: Repository) -> str:
+    """Return the damage of a repository that was found and not disproved since, or "".
+
+    A new backup deduplicates against what is stored: a damaged pack makes it worthless too, and no quick check or other
+    part of the data shows that.
+    """
+    known = box.catalog.get(f"damage.{repository.name}")
+    return str(json.loads(known)["error"]) if known else ""
+
+
+def _remember(box: Toolbox, repository: Repository, part: str, errors: Sequence[str]) -> None:
+    """Keep damage until a clean check of the same part, or of all data."""
+    key = f"damage.{repository.name}"
+    known = json.loads(box.catalog.get(key) or "{}")
+    if errors:
+        box.catalog.put(key, json.dumps({"part": part, "error": errors[0]}))
+    elif known and part in ("all", known["part"]):
+        box.catalog.put(key, "")
+
+
 def when_due(box: Toolbox, repository: Repository, reason: str, undo: Undo) -> Checked:
     """Check when there is a reason to; a failure is told and never raised, but for interruptions."""
     if not reason:
-        return Checked()
+        return _known_damage(box, repository)
     try:
         return check(box, repository, box.config.policy.check.data, undo)
     except Interrupted:
@@ -65,6 +85,16 @@ def when_due(box: Toolbox, repository: Repository, reason: str, undo: Undo) -> C
             box.clock(), "verify.failed", "failed", error.message, repository=repository.name, hint=error.hint
         )
         return Checked("verify.failed", error.message, error.exit_code, (event,))
+
+
+def _known_damage(box: Toolbox, repository: Repository) -> Checked:
+    found = damage(box, repository)
+    if not found:
+        return Checked()
+    message = f"repository {repository.name} is damaged, so this backup may be too: {found}"
+    hint = "see docs/disaster-recovery.md; a clean `resguardo verify --data all` ends this"
+    event = Event(box.clock(), "verify.failed", "failed", message, repository=repository.name, hint=hint)
+    return Checked("damaged", message, EXIT_FAILED, (event,))
 
 
 def check(box: Toolbox, repository: Repository, data: str | None, undo: Undo) -> Checked:
@@ -80,12 +110,13 @@ def check(box: Toolbox, repository: Repository, data: str | None, undo: Undo) ->
     box.catalog.add_check(record)
     if rotating:
         box.catalog.put(key, part)
+    _remember(box, repository, part, end.errors)
     if not end.errors:
-        return Checked(f"sound ({part or 'structure'})", checks=(record,))
+        return Checked(f"sound ({part or 'structure'})")
     message = f"repository {repository.name} is damaged: {end.errors[0]}"
     hint = 'see docs/disaster-recovery.md, "the repository is damaged"; do not prune'
     event = Event(box.clock(), "verify.failed", "failed", message, repository=repository.name, hint=hint)
-    return Checked("damaged", message, EXIT_FAILED, (event,), (record,))
+    return Checked("damaged", message, EXIT_FAILED, (event,))
 
 
 def verify(box: Toolbox, *, data: str | None, point: str | None, wait: float) -> RunRecord:
@@ -126,11 +157,13 @@ def read_back(box: Toolbox, repository: Repository, point: Point, undo: Undo) ->
     record = CheckRecord(box.clock(), repository.name, point.id, "all", tuple(errors), round(monotonic() - began, 3))
     box.catalog.add_check(record)
     box.catalog.set_damaged(point.id, damaged=bool(errors))
+    if errors:
+        _remember(box, repository, "all", errors)
     if not errors:
-        return Checked(f"{point.id} is whole", checks=(record,))
+        return Checked(f"{point.id} is whole")
     message = f"{point.id} is damaged: {errors[0]}"
     event = Event(box.clock(), "point.damaged", "failed", message, service=point.service, repository=repository.name)
-    return Checked("damaged", message, EXIT_FAILED, (event,), (record,))
+    return Checked("damaged", message, EXIT_FAILED, (event,))
 
 
 def _read_item(repository: Repository, point: Point, item: PointItem, undo: Undo) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.places import let_others_in
+
 PROJECT = Path(__file__).parents[2]
 SCRIPTS = PROJECT / "scripts"
 DEMO = SCRIPTS / "lib" / "demo.py"
@@ -191,9 +193,7 @@ def make_unsigned_archive(folder: Path) -> Path:
     release += "Date: Thu, 01 Jan 2026 00:00:00 UTC\n"
     release += f"SHA256:\n {listed} {len(index)} main/binary-{architecture}/Packages\n"
     (folder / "dists" / "loose" / "Release").write_text(release)
-    for path in (folder, *folder.parents):
-        if path.owner() == run("id", "-un").stdout.strip() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)  # apt reads as its own user
+    let_others_in(folder)  # apt reads as its own user
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Nothing is silent: every way to end is one event and, by policy, one notification; signals end everything in order."""
+"""Nothing is silent: every end is one event and, by policy, one notification; signals end everything in order."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ def test_a_signal_ends_everything_in_order(site: Site, hook: Hook, number: signa
 
 def test_a_job_backs_up_its_services(site: Site) -> None:
     site.services(
-        "services:\n  one:\n    paths: [data/files]\n  two:\n    databases:\n      main: {engine: sqlite, path: data/shop.db}\n"
+        "services:\n  one:\n    paths: [data/files]\n"
+        "  two:\n    databases:\n      main: {engine: sqlite, path: data/shop.db}\n"
     )
     site.policy('jobs: {nightly: {at: "0 2 * * *", do: backup, services: [two]}}\n')
     run = site.json("backup", "--job", "nightly")

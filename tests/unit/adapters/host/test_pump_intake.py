@@ -26,6 +26,7 @@ from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import reconcile
 from orchestrator.model.errors import Bug, DeadlineExceeded, DiskFull, DumpFailed, Interrupted
 from orchestrator.model.execution import Outgrown, StreamReport, Trailer
+from tests.places import let_others_in
 from tests.unit.adapters.host.help import lives, marked, until
 
 TRAILER = Trailer(magic=b"--\n-- Dump", footer=b"-- complete\n", tail=64, min_bytes=30)
@@ -221,8 +222,7 @@ def test_an_interrupted_wait(intake: HostIntake, interrupts: Interrupts) -> None
 
 @pytest.mark.root
 def test_other_users_are_turned_away(intake: HostIntake, tmp_path: Path) -> None:
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    let_others_in(tmp_path)
     Path(intake._path).chmod(0o777)
     script = (
         "import os, socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); os.seteuid(12345);"
@@ -231,8 +231,8 @@ def test_other_users_are_turned_away(intake: HostIntake, tmp_path: Path) -> None
     stranger = subprocess.Popen([sys.executable, "-c", script, intake._path], stdout=subprocess.PIPE)
     fd = os.open(os.devnull, os.O_RDONLY)
     with pytest.raises(DeadlineExceeded):
-        intake.feed(fd, TRAILER, deadline=1.5)
-    assert stranger.communicate(timeout=5)[0] == b"0\n"
+        intake.feed(fd, TRAILER, deadline=3.0)
+    assert stranger.communicate(timeout=20)[0] == b"0\n"
     os.close(fd)
 
 
@@ -269,7 +269,8 @@ def test_restic_stores_a_stream_only_by_verdict(restic: str, repository: Path, t
             report = fed(intake, {"empty": b"", "footer": DATA[:-20]}.get(verdict, DATA))
             assert bool(report.problem) == (verdict in ("empty", "footer"))
             getattr(intake, verdict, intake.close)()
-            assert process.wait(20) == (0 if verdict == "commit" else 1)
+            # 0.19 now and then calls its own end after the command's failure an interrupt: 130
+            assert process.wait(20) in ((0,) if verdict == "commit" else (1, 130)), verdict
         intake.close()
         assert snapshots(restic, repository) == (1 if verdict == "commit" else 0)
         assert locks(repository) == []

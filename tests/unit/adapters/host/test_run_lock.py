@@ -49,7 +49,7 @@ def test_it_waits_as_long_as_told(state: StateFolder, owner: Callable) -> None:
     began = time.monotonic()
     with pytest.raises(RunLocked), RunLock(state, "prune").acquire(0.3):
         pass
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 10
     threading.Timer(0.2, holder.kill).start()
     with RunLock(state, "prune").acquire(20):
         assert time.monotonic() - began < 10

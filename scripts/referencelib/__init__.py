@@ -1,0 +1,1 @@
+"""What scripts/reference writes about documents: their page, and its examples."""
