@@ -441,7 +441,7 @@ sys.stdin.read()
 """
 
 WRITER = """
-import random, sqlite3, sys
+import random, sqlite3, sys, time
 db = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 db.execute("PRAGMA synchronous = OFF")
 db.execute("INSERT OR IGNORE INTO tag VALUES ('moves', 0)")
@@ -457,6 +457,7 @@ while True:
     if first:
         print("writing", flush=True)
         first = False
+    time.sleep(0.001)  # without a breath in between the locks of SQLite's journal may starve a reader for ever
 """
 
 

@@ -112,14 +112,24 @@ def test_private_directories(at: HostExecutor, undo: RunUndo, state: StateFolder
 
 
 def test_staging_is_the_same_place_every_time(undo: RunUndo, state: StateFolder) -> None:
-    first = staging_dir(state, undo, "hub")
-    Path(first, "left by a dead run").write_text("text")
+    with staging_dir(state, undo, "hub/default") as first:
+        assert os.stat(first).st_mode & 0o7777 == 0o700
+        Path(first, "dump").write_text("text")
+    assert not os.path.exists(first)
     undo.close()
     os.makedirs(first)
     Path(first, "left by a dead run").write_text("text")
-    with RunUndo(state, RUN) as later:
-        assert staging_dir(state, later, "hub") == first
+    with RunUndo(state, RUN) as later, staging_dir(state, later, "hub/default") as again:
+        assert again == first
         assert os.listdir(first) == []
+
+
+def test_staging_of_a_failed_block_is_left_to_the_undo_list(undo: RunUndo, state: StateFolder) -> None:
+    with pytest.raises(ResguardoError), staging_dir(state, undo, "hub/default") as folder:
+        raise ResguardoError("restic may still read")
+    assert os.path.exists(folder)
+    undo.close()
+    assert not os.path.exists(folder)
 
 
 def test_sockets_find_a_short_place(tmp_path: Path) -> None:

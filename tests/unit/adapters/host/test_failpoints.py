@@ -44,7 +44,7 @@ def test_it_dies_there(tmp_path: Path, wanted: str, printed: str) -> None:
 
 def test_every_name_is_used_once_and_described() -> None:
     sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
-    used = re.findall(r'\breach\("([^"]+)"\)', sources)
+    used = re.findall(r'\b(?:reach|_?streaming\.commit)\("([^"]+)"\)', sources)
     assert set(used) == set(FAILPOINTS)
     assert len(FAILPOINTS) >= 24
     assert all(FAILPOINTS.values())

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -265,13 +265,12 @@ def test_restic_stores_a_stream_only_by_verdict(restic: str, repository: Path, t
     intakes = HostIntakes(str(tmp_path))
     for verdict in ("abort", "close", "empty", "footer", "commit"):
         intake = intakes.open()
-        with backup(restic, repository, intake) as process:
+        with backup(restic, repository, intake) as process, closing(intake):
             report = fed(intake, {"empty": b"", "footer": DATA[:-20]}.get(verdict, DATA))
             assert bool(report.problem) == (verdict in ("empty", "footer"))
             getattr(intake, verdict, intake.close)()
             # 0.19 now and then calls its own end after the command's failure an interrupt: 130
             assert process.wait(20) in ((0,) if verdict == "commit" else (1, 130)), verdict
-        intake.close()
         assert snapshots(restic, repository) == (1 if verdict == "commit" else 0)
         assert locks(repository) == []
     dumped = subprocess.run(
