@@ -22,6 +22,7 @@ from orchestrator.adapters.state import StateFolder
 from orchestrator.model.errors import DataDamaged, Precondition, ResguardoError
 from orchestrator.model.execution import Action, KillProcess
 from orchestrator.model.failpoints import reach
+from orchestrator.model.names import RESTORING
 
 ACKNOWLEDGED = 60.0  # seconds: a journal on a disk that takes longer to write is as good as lost
 GOODBYE = 5.0
@@ -222,6 +223,9 @@ def _finish(state: StateFolder, run: str, path: str, fd: int) -> DeadRun:
     problems: list[str] = []
     if not found.undone:
         actions = [asdict(action) for action in found.pending.values()]
-        problems = sentinel.undo(actions, asdict(found.owner), (*state.removable(), *found.removable))
+        # Of what the journal allows, only an in-place restore's unfinished copies are taken over: nothing else that
+        # it says may make us remove anything outside our own folders.
+        copies = [prefix for prefix in found.removable if prefix.endswith(RESTORING)]
+        problems = sentinel.undo(actions, asdict(found.owner), (*state.removable(), *copies))
     restic = tuple(a for a in found.pending.values() if isinstance(a, KillProcess) and a.role == "restic")
     return DeadRun(run, path, restic, tuple(problems))

@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from orchestrator.model.errors import NoSuchPoint, UsageError
-from orchestrator.model.names import encode_item, kept_name
+from orchestrator.model.names import RESTORING, encode_item, kept_name
 from orchestrator.model.point import Point, PointItem, PointSource
 
-RESTORING = ".restoring-"  # in the names of what an in-place restore makes beside the original
 LONGEST_DATABASE = 63  # bytes of a PostgreSQL identifier; the shortest limit of the servers that we know
 Mode = Literal["to", "as", "in-place"]
 

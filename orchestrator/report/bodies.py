@@ -215,7 +215,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Document:
-    """One kind of document. commands: those that print it · summary: what it holds, where several share a class."""
+    """One kind of document.
+
+    commands: those that print it (none: every command may) · summary: what it holds, where several share a class.
+    """
 
     commands: tuple[str, ...]
     body: type
@@ -248,5 +251,5 @@ DOCUMENTS: Mapping[str, Document] = {
     "notify-test": Document(("notify test",), NotifyTested),
     "catalog-rebuild": Document(("catalog rebuild",), Rebuilt),
     "recover": Document(("recover",), Recovered),
-    "error": Document(("every command, instead of its own document",), Failure),
+    "error": Document((), Failure),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
@@ -12,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from orchestrator.model.secret import Secret
 from orchestrator.report.bodies import DOCUMENTS, Document
 from orchestrator.report.document import schema_id
-from orchestrator.report.keys import described
+from orchestrator.report.keys import KEYS, described
 from orchestrator.report.views import VIEWS, extras
 
 Schema = dict[str, Any]
@@ -31,17 +32,20 @@ _SIMPLE: Mapping[Any, Schema] = {
 }
 
 
-def documents() -> dict[str, Schema]:
-    """Return the schema of every document by the name in its schema ID: `resguardo/<name>/1`."""
-    return {name: _document(name, found) for name, found in DOCUMENTS.items()}
+def documents(known: Mapping[str, Document] = DOCUMENTS, keys: Mapping[str, str] = KEYS) -> dict[str, Schema]:
+    """Return the schema of every document by the name in its schema ID: `resguardo/<name>/1`.
+
+    keys: what each key means. Raises LookupError for one without a meaning, TypeError for what no document can hold.
+    """
+    return {name: _document(name, found, keys) for name, found in known.items()}
 
 
-def _document(name: str, found: Document) -> Schema:
-    shapes = _Shapes()
+def _document(name: str, found: Document, keys: Mapping[str, str]) -> Schema:
+    shapes = _Shapes(keys)
     body = shapes.of_class(found.body)
-    body["properties"] = {"schema": {"const": schema_id(name), "description": described(found.body, "schema")}} | body[
-        "properties"
-    ]
+    body["properties"] = {
+        "schema": {"const": schema_id(name), "description": described(found.body, "schema", keys)}
+    } | body["properties"]
     body["required"] = ["schema", *body["required"]]
     return {"$schema": DIALECT, "title": schema_id(name), **body, "description": found.about, "$defs": shapes.defs}
 
@@ -49,7 +53,8 @@ def _document(name: str, found: Document) -> Schema:
 class _Shapes:
     """Turns types into schemas; every dataclass goes to `defs` once, under its class's name."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._keys = keys
         self.defs: dict[str, Schema] = {}
 
     def of(self, hint: Any) -> Schema:
@@ -68,7 +73,8 @@ class _Shapes:
             "additionalProperties": False,
             "required": list(types_of),
             "properties": {
-                key: {**self.of(hint), "description": described(kind, key)} for key, hint in types_of.items()
+                key: {**self.of(hint), "description": described(kind, key, self._keys)}
+                for key, hint in types_of.items()
             },
         }
 
@@ -82,8 +88,7 @@ class _Shapes:
         name = kind.__name__
         if name not in self.defs:
             self.defs[name] = {}  # a class that holds itself ends here
-            about = " ".join(str(kind.__doc__).split("\n\n", maxsplit=1)[0].split())
-            self.defs[name] = {**self.of_class(kind), "description": about}
+            self.defs[name] = {**self.of_class(kind), "description": _about(kind)}
         return {"$ref": f"#/$defs/{name}"}
 
     def _generic(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Schema:
@@ -103,6 +108,12 @@ class _Shapes:
         if all(set(shape) == {"type"} for shape in shapes):
             return {"type": [shape["type"] for shape in shapes]}
         return {"anyOf": shapes}
+
+
+def _about(kind: type) -> str:
+    """Return what a class says of itself; what it says of its fields stands in `keys`."""
+    paragraph = " ".join(str(kind.__doc__).split("\n\n", maxsplit=1)[0].split())
+    return re.split(r"(?<=\.) (?=[a-z])", paragraph, maxsplit=1)[0]
 
 
 def _returns(function: Callable[[Any], Any]) -> Any:

@@ -14,7 +14,7 @@ from orchestrator.model.engine import Source
 from orchestrator.model.point import Point, PointItem, PointSource, State
 from orchestrator.model.record import Event, Result, RunRecord, ServiceRecord
 from orchestrator.planning.restore import RestorePlan, RestoreStep
-from orchestrator.planning.retention import Kept, Removed
+from orchestrator.planning.retention import Decision
 from orchestrator.planning.status import RepositoryStatus, ServiceStatus, Status
 from orchestrator.planning.tidy import Orphan, RetentionPlan
 
@@ -69,13 +69,44 @@ class RestorePoint:
 
 
 @dataclass(frozen=True)
+class PointSummary:
+    """A restore point without its sources."""
+
+    id: str
+    time: datetime
+    ended: datetime
+    state: State
+    partial: bool
+    damaged: bool
+    retired: bool
+    repository: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class KeptPoint:
+    """A restore point that stays."""
+
+    point: PointSummary
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RemovedPoint:
+    """A restore point that goes."""
+
+    point: PointSummary
+    reason: str
+
+
+@dataclass(frozen=True)
 class SeriesDecision:
     """What retention decides for one service and tier; both lists newest first."""
 
     service: str
     tier: str
-    keep: tuple[Kept, ...]
-    remove: tuple[Removed, ...]
+    keep: tuple[KeptPoint, ...]
+    remove: tuple[RemovedPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +116,7 @@ class RetentionDecision:
     repository: str
     series: tuple[SeriesDecision, ...]
     orphans: tuple[Orphan, ...]
-    gone: tuple[Point, ...]
+    gone: tuple[PointSummary, ...]
     brakes: tuple[str, ...]
     retired: tuple[str, ...]
 
@@ -131,11 +162,24 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
+class ServiceStanding:
+    """How one service and tier stands."""
+
+    service: str
+    tier: str
+    level: str
+    message: str
+    newest: PointSummary | None
+    proven: PointSummary | None
+    points: int
+
+
+@dataclass(frozen=True)
 class Standing:
     """How everything stands."""
 
     host: str
-    services: tuple[ServiceStatus, ...]
+    services: tuple[ServiceStanding, ...]
     repositories: tuple[RepositoryStatus, ...]
     last_run: RunSummary | None
     waiting: int
@@ -186,9 +230,39 @@ def _stored(point: Point, source: PointSource, item: PointItem) -> StoredSource:
     )
 
 
+def _brief(point: Point) -> PointSummary:
+    # Retention and status are about points alone, which they may have read without their items.
+    return PointSummary(
+        id=point.id,
+        time=point.time,
+        ended=point.ended,
+        state=point.state,
+        partial=point.partial,
+        damaged=point.damaged,
+        retired=point.retired,
+        repository=point.repository,
+        bytes=point.bytes,
+    )
+
+
 def _retention(plan: RetentionPlan) -> RetentionDecision:
-    series = tuple(SeriesDecision(service, tier, found.keep, found.remove) for service, tier, found in plan.series)
-    return RetentionDecision(plan.repository, series, plan.orphans, plan.gone, plan.brakes, plan.retired)
+    return RetentionDecision(
+        plan.repository,
+        tuple(_series(*series) for series in plan.series),
+        plan.orphans,
+        tuple(_brief(point) for point in plan.gone),
+        plan.brakes,
+        plan.retired,
+    )
+
+
+def _series(service: str, tier: str, found: Decision) -> SeriesDecision:
+    return SeriesDecision(
+        service,
+        tier,
+        tuple(KeptPoint(_brief(kept.point), kept.reasons) for kept in found.keep),
+        tuple(RemovedPoint(_brief(removed.point), removed.reason) for removed in found.remove),
+    )
 
 
 def _step(step: RestoreStep) -> PlannedStep:
@@ -211,8 +285,16 @@ def _restore(plan: RestorePlan) -> PlannedRestore:
 
 
 def _status(status: Status) -> Standing:
+    services = tuple(_service(service) for service in status.services)
     last = _summary(status.last_run) if status.last_run else None
-    return Standing(status.host, status.services, status.repositories, last, status.waiting, status.events)
+    return Standing(status.host, services, status.repositories, last, status.waiting, status.events)
+
+
+def _service(service: ServiceStatus) -> ServiceStanding:
+    newest, proven = (_brief(point) if point else None for point in (service.newest, service.proven))
+    return ServiceStanding(
+        service.service, service.tier, service.level, service.message, newest, proven, service.points
+    )
 
 
 def _summary(run: RunRecord) -> RunSummary:

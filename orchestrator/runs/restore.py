@@ -25,11 +25,12 @@ from orchestrator.model.errors import (
 )
 from orchestrator.model.execution import Finding, RemovePath, Undo
 from orchestrator.model.failpoints import reach
+from orchestrator.model.names import RESTORING
 from orchestrator.model.point import Point, PointItem, PointSource, State
 from orchestrator.model.record import Event, RestoredItem, Result, RunRecord
 from orchestrator.model.repository import Repository
 from orchestrator.planning.backup import seen_through
-from orchestrator.planning.restore import RESTORING, Living, RestorePlan, RestoreStep, Where, plan_restore
+from orchestrator.planning.restore import Living, RestorePlan, RestoreStep, Where, plan_restore
 from orchestrator.planning.select import Choice, choose
 from orchestrator.runs.data import RepositoryData
 from orchestrator.runs.recording import finish_run, new_run

@@ -77,10 +77,12 @@ class Streaming:
         if self._error is not None and not self._thread.is_alive():
             raise self._error
 
-    def commit(self, failpoint: str) -> BackupEnd:
-        """Give the verdict and wait for restic to have saved the snapshot."""
+    def verdict(self) -> None:
+        """Let the pump end well: from here on restic saves the snapshot."""
         self.intake.commit()
-        reach(failpoint)
+
+    def saved(self) -> BackupEnd:
+        """Wait for restic to have saved the snapshot."""
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -123,7 +125,9 @@ def store_stream(
             report = streaming.report(max(1.0, until - monotonic()))
         reach("stream.reported")
         end = vouched(report, finish())
-        stored = streaming.commit("stream.verdict")
+        streaming.verdict()
+        reach("stream.verdict")
+        stored = streaming.saved()
     finally:
         streaming.abort()
     if stored.bytes != report.bytes:
@@ -243,7 +247,9 @@ class Commit:
             os.close(fd)
         if report.problem or report.bytes != len(data):
             raise DataDamaged(f"the manifest did not arrive whole: {report.problem or report.bytes}")
-        end = self._streaming.commit("manifest.verdict")
+        self._streaming.verdict()
+        reach("manifest.verdict")
+        end = self._streaming.saved()
         reach("commit.stored")
         return end
 

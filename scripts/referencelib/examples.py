@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from orchestrator.report.document import schema_id
+
 LIB = Path(__file__).resolve().parents[1] / "lib"
 SHOWN_ROOT = "/srv/resguardo"
 POLICY = """\
@@ -21,7 +23,7 @@ retention:
   default: {daily: 30}
 notify:
   channels:
-    ops: {url: "json://127.0.0.1:9/"}
+    ops: {url: {file: ops.url}}
 """
 SERVICES = """\
 services:
@@ -65,7 +67,11 @@ def capture() -> dict[str, str]:
 def _live(root: str) -> dict[str, str]:
     Path(root, "policy.yml").write_text(POLICY, encoding="utf-8")
     Path(root, "services.yml").write_text(SERVICES, encoding="utf-8")
-    subprocess.run([sys.executable, str(LIB / "demo.py"), "make", f"{root}/shop"], check=True, stdout=subprocess.DEVNULL)
+    Path(root, "ops.url").touch(0o600)
+    Path(root, "ops.url").write_text("json://127.0.0.1:9/\n", encoding="utf-8")
+    subprocess.run(
+        [sys.executable, str(LIB / "demo.py"), "make", f"{root}/shop"], check=True, stdout=subprocess.DEVNULL
+    )
     found: dict[str, str] = {}
     names = {"root": root}
     for name, words in COMMANDS.items():
@@ -76,6 +82,8 @@ def _live(root: str) -> dict[str, str]:
                 file.unlink()
         text = _run(root, *(word.format(**names) for word in words))
         document = json.loads(text)
+        if document["schema"] != schema_id(name):
+            raise SystemExit(f"{' '.join(words)}: not the document of {name}:\n{text}")
         if name == "list":
             names["point"] = document["restore_points"][0]["id"]
         shown = json.dumps(_short(document), indent=2, sort_keys=True, ensure_ascii=False)

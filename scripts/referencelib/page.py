@@ -14,8 +14,8 @@ they are old.
 
 With `--json` a command prints one document on standard output and nothing else; what is for people goes to standard
 error. `schema` says which document it is: `resguardo/<name>/<version>`, where the version changes when a key goes away
-or changes its meaning. Keys may be added: read those that you know. All keys of a document are always there. Instead of
-its own document any command may print [`error`](#error); `--help` and `--version` print text.
+or changes its meaning. A newer program may add keys; the schemas are exact for this one, and all keys are always there.
+Instead of its own document any command may print [`error`](#error); `--help` and `--version` print text.
 
 Instants are UTC, as `2026-11-03T02:00:07.123456Z`; sizes are bytes; durations are seconds. The examples are from a real
 run; lists and maps in them are cut to their first entry. Each [shape](#shapes) that several documents share is
@@ -32,9 +32,10 @@ def page(schemas: Mapping[str, Mapping[str, Any]], examples: Mapping[str, str]) 
 
 
 def _document(name: str, schema: Mapping[str, Any], example: str) -> str:
-    commands = DOCUMENTS[name].commands
-    by = ", ".join(f"`resguardo {command}`" for command in commands) or "any command"
-    about = f"## `{name}`\n\n{schema['description']}\n\nPrinted by {by}. Schema: [{name}](documents/{name}.schema.json).\n"
+    by = ", ".join(f"`resguardo {command}`" for command in DOCUMENTS[name].commands) or "any command"
+    about = (
+        f"## `{name}`\n\n{schema['description']}\n\nPrinted by {by}. Schema: [{name}](documents/{name}.schema.json).\n"
+    )
     shown = f"\n```json\n{example.rstrip()}\n```\n" if example else ""
     return f"{about}\n{_table(schema)}{shown}"
 

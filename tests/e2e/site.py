@@ -92,9 +92,13 @@ class Site:
         return json.loads(self.run("--json", *args, code=code, timeout=timeout, **env).stdout)
 
     def start(self, *args: str, **env: str) -> subprocess.Popen[bytes]:
-        """Start a command in the background, its output thrown away."""
+        """Start a command in the background, its output thrown away, its signals as a shell gives them."""
         return subprocess.Popen(
-            self.argv(*args), env=self.environment(**env), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/"
+            ["env", "--default-signal=INT,TERM,HUP", *self.argv(*args)],
+            env=self.environment(**env),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
         )
 
     def points(self) -> list[Any]:
