@@ -5,7 +5,7 @@ RESTIC_MINIMUM=0.18
 
 # restic_version PROGRAM: its version, empty when it does not run
 restic_version() {
-    "$1" version 2>/dev/null | sed -n 's/^restic \([0-9][0-9.]*\).*/\1/p'
+    { "$1" version 2>/dev/null || true; } | sed -n 's/^restic \([0-9][0-9.]*\).*/\1/p'
 }
 
 restic_serves() {

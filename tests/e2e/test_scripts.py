@@ -109,6 +109,11 @@ def test_restic_must_be_new_enough(tmp_path: Path, version: str, serves: bool) -
     assert (library(f"restic_serves '{program}'", "packages", "restic").returncode == 0) is serves
 
 
+def test_a_program_that_is_not_there_has_no_version() -> None:
+    ended = library("version=$(restic_version /nonexistent/restic)\necho \"version: '$version'\"", "packages", "restic")
+    assert (ended.returncode, ended.stdout) == (0, "version: ''\n")
+
+
 def test_without_restic_and_apt_it_says_how(tmp_path: Path) -> None:
     """On a machine that is not of Debian's family nothing can be taken from a distribution."""
     for name in ("id", "sed", "sort", "head", "env", "dirname"):
