@@ -8,11 +8,20 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _open_standard_streams()
     # pydantic would search all installed distributions for plugins: none is wanted, and it takes a tenth of start-up.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from orchestrator.cli.main import run  # noqa: PLC0415 - the console script imports this module before argv is known
 
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Give closed ones to /dev/null: else the next file that is opened gets their number, and what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from pydantic import ValidationError
 
@@ -22,16 +23,20 @@ class LastGood(PolicyModel):
 
 
 def remember(state: StateFolder, good: LastGood) -> None:
-    """Keep it, if it differs from what is kept."""
+    """Keep it, if it differs from what is kept. A full disk fails no command: what was kept then stays."""
     text = good.model_dump_json()
     path = os.path.join(state.last_good, _FILE)
     if _read(path) == text:
         return
     temporary = f"{path}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.rename(temporary, path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)
 
 
 def recall(state: StateFolder) -> LastGood | None:

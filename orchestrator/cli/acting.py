@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
+
+import click
 
 from orchestrator.cli.context import CliContext
 from orchestrator.model.errors import PolicyInvalid, ResguardoError
@@ -28,13 +31,18 @@ def open_app(ctx: CliContext, *, acting: bool = False) -> App:
 
     progress = progress_for(quiet=ctx.json or ctx.verbosity < 0 or not acting)
     try:
-        return App.open(ctx.policy_path, progress)
+        return App.open(ctx.policy_path, progress, _command())
     except PolicyInvalid as error:
         if acting:
             from orchestrator.app import report_invalid  # noqa: PLC0415
 
             report_invalid(ctx.policy_path, error)
         raise
+
+
+def _command() -> str:
+    """Return the words of the command under way, such as `catalog rebuild`: the run lock says who holds it."""
+    return click.get_current_context().command_path.partition(" ")[2]
 
 
 def act(ctx: CliContext, app: App, command: str, work: Callable[[Toolbox], RunRecord]) -> int:
@@ -87,8 +95,6 @@ def noted(app: App, command: str, work: Callable[[Toolbox], _Done]) -> _Done:
 
 def show(ctx: CliContext, text: str, code: int) -> None:
     """Print a summary: on a terminal always; elsewhere (cron) only what did not go well, on stderr."""
-    import sys  # noqa: PLC0415 - start-up
-
     if code:
         ctx.warn(text)
     elif sys.stdout.isatty() or ctx.verbosity > 0:

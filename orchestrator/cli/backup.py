@@ -8,7 +8,7 @@ from orchestrator.cli.context import CliContext
 from orchestrator.cli.plan import show_plan
 
 
-@click.command("backup", short_help="back up all services, or those named")
+@click.command("backup")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--only", type=click.Choice(["databases", "files"]), help="Back up only databases, or only files.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")

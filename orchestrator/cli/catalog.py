@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.context import CliContext
 
 
-@click.group("catalog", short_help="rebuild the local catalog from a repository")
+@click.group("catalog")
 def command() -> None:
     """The local catalog: a mirror of what the repositories hold."""
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.output import put
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -38,13 +40,13 @@ class CliContext:
         """Print the command's JSON document. body: as report/bodies.py has it under that name."""
         from orchestrator.report.document import document  # noqa: PLC0415 - start-up
 
-        print(json.dumps(document(name, body), sort_keys=True, indent=2))
+        put(json.dumps(document(name, body), sort_keys=True, indent=2))
 
     def say(self, text: str) -> None:
         """Print text for people, unless --quiet; with --json standard output is the document's alone."""
         if self.verbosity >= 0 and text and not self.json:
-            print(text)
+            put(text)
 
     def warn(self, text: str) -> None:
         """Print to stderr."""
-        print(text, file=sys.stderr)
+        put(text, sys.stderr)

@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.context import CliContext
 
 
-@click.command("doctor", short_help="look at everything that a backup needs")
+@click.command("doctor")
 @click.option("--failpoints", is_flag=True, help="List the failpoints that tests kill the program at.")
 @click.pass_obj
 def command(ctx: CliContext, failpoints: bool) -> int:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import click
 
 from orchestrator.cli.context import CliContext
 
+if TYPE_CHECKING:
+    from orchestrator.model.execution import Undo
+    from orchestrator.model.repository import Repository
+    from orchestrator.runs.toolbox import Toolbox
 
-@click.command("init", short_help="write a starter policy, services and key, and create the repository")
+
+@click.command("init")
 @click.pass_obj
 def command(ctx: CliContext) -> int:
-    """Write policy.yml, services.yml and the key where they are missing, and create the repository.
+    """Write policy.yml, services.yml and the key, each where it is missing, and create the repository.
 
     What exists is never overwritten. No other command ever creates a repository.
     """
     from orchestrator.cli.acting import noted, open_app  # noqa: PLC0415 - start-up
     from orchestrator.cli.starter import make_keys, write_starter  # noqa: PLC0415
-    from orchestrator.runs.initialize import initialize  # noqa: PLC0415
 
     written = write_starter(ctx.policy_path)
     app = open_app(ctx)
     keys = make_keys(app.key_files())
-    made = [(made.name, made.describe(), result) for made, result in noted(app, "init", initialize)]
+    done = noted(app, "init", lambda box: _initialize(box, keys))
+    made = [(repository.name, repository.describe(), result) for repository, result in done]
     if ctx.json:
         from orchestrator.report.bodies import Initialized, InitializedRepository  # noqa: PLC0415
 
@@ -34,3 +42,41 @@ def command(ctx: CliContext) -> int:
     if keys:
         ctx.say(f"keep a copy of {', '.join(keys)} somewhere else: without it no backup can be read")
     return 0
+
+
+def _initialize(box: Toolbox, keys: list[str]) -> list[tuple[Repository, str]]:
+    from orchestrator.runs.initialize import initialize  # noqa: PLC0415 - start-up
+
+    _refuse_lost_keys(box, keys)
+    return initialize(box)
+
+
+def _refuse_lost_keys(box: Toolbox, keys: list[str]) -> None:
+    """Take new keys back when a repository is there already, or nobody can tell: a new key never opens an old one.
+
+    Raises Precondition, and what asking a repository raises.
+    """
+    if not keys:
+        return
+    try:
+        with box.looking() as undo:
+            for name, repository in box.repositories.items():
+                key = box.config.policy.repositories[name].password.file
+                if key in keys:
+                    _assert_new(repository, key, undo)
+    except BaseException:
+        for path in keys:
+            os.unlink(path)
+        raise
+
+
+def _assert_new(repository: Repository, key: str, undo: Undo) -> None:
+    from orchestrator.model.errors import Precondition, WrongPassword  # noqa: PLC0415 - start-up
+
+    try:
+        repository.exists(undo)
+    except WrongPassword:
+        raise Precondition(
+            f"repository {repository.name} exists and its key is missing: {key}",
+            "put the key back from its copy: no new one can open the repository",
+        ) from None

@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.context import CliContext
 
 
-@click.command("list", short_help="list restore points")
+@click.command("list")
 @click.argument("service", required=False)
 @click.option("--limit", default=0, metavar="N", help="Show at most N points (default: all).")
 @click.pass_obj

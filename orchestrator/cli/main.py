@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 
 import click
 
 from orchestrator import __version__
 from orchestrator.cli.context import CliContext
+from orchestrator.cli.output import finish, put
 from orchestrator.model.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, ResguardoError
 
 # name → (module in orchestrator.cli, one line of help); a module is imported only when its command runs.
@@ -33,6 +34,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "catalog": ("catalog", "rebuild the local catalog from a repository"),
     "recover": ("recover", "undo what a killed run left behind"),
 }
+
+# -c POLICY, -cPOLICY, -vc POLICY, --config POLICY, --config=POLICY
+_CONFIG = re.compile(r"(?:-[vq]*c|--config(?:=|$))(?P<path>.*)", re.DOTALL)
 
 
 class LazyGroup(click.Group):
@@ -86,8 +90,12 @@ def group(ctx: click.Context, policy_path: str | None, as_json: bool, verbose: i
     ctx.obj = CliContext(policy_path or _default_policy(), json=as_json, verbosity=-1 if quiet else verbose)
 
 
-def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return per way to end
+def run(argv: Sequence[str]) -> int:
     """Run one command; return its exit code. Known errors print their message, unknown ones go to the log."""
+    return finish(_run(argv))
+
+
+def _run(argv: Sequence[str]) -> int:
     words = _hoist_json(argv)
     as_json = words[:1] == ["--json"]
     try:
@@ -106,10 +114,6 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return per way to en
     except (KeyboardInterrupt, click.exceptions.Abort):
         _print_error("interrupted", None, EXIT_INTERRUPTED, as_json=as_json)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output went away; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:  # noqa: BLE001 - the one handler at the top
         return _bug(error, _policy_of(argv), as_json=as_json)
 
@@ -126,15 +130,22 @@ def _hoist_json(argv: Sequence[str]) -> list[str]:
 def _print_error(message: str, hint: str | None, code: int, *, as_json: bool) -> None:
     if as_json:
         body = {"schema": "resguardo/error/1", "error": message, "hint": hint, "exit_code": code}
-        print(json.dumps(body, sort_keys=True))
-    print(f"resguardo: {message}", file=sys.stderr)
+        put(json.dumps(body, sort_keys=True))
+    put(f"resguardo: {message}", sys.stderr)
     if hint:
-        print(f"HINT: {hint}", file=sys.stderr)
+        put(f"HINT: {hint}", sys.stderr)
 
 
 def _policy_of(argv: Sequence[str]) -> str:
-    words = list(argv)
-    return next((after for word, after in pairwise(words) if word in ("-c", "--config")), _default_policy())
+    """Return the policy that the global options name, in each of the forms that click takes."""
+    found, words = "", iter(argv)
+    for word in words:
+        option = _CONFIG.fullmatch(word)
+        if option is not None:
+            found = option["path"] or next(words, "")
+        elif not word.startswith("-") or word == "--":
+            break
+    return found or _default_policy()
 
 
 def _bug(error: Exception, policy_path: str, *, as_json: bool) -> int:

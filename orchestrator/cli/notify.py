@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.context import CliContext
 
 
-@click.group("notify", short_help="try the notification channels")
+@click.group("notify")
 def command() -> None:
     """The notification channels of policy.yml."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.backup import BackupRequest
 
 
-@click.command("plan", short_help="what a backup would do and what retention would forget")
+@click.command("plan")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--only", type=click.Choice(["databases", "files"]), help="Plan only databases, or only files.")
 @click.pass_obj

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.app import App
 
 
-@click.command("prune", short_help="apply retention, with reasons, and free space")
+@click.command("prune")
 @click.option("--dry-run", is_flag=True, help="Print every decision with its reason and do nothing.")
 @click.option("--simulate", metavar="SPAN", help="Print what the policy would keep after this long, such as 2y.")
 @click.option("--force", is_flag=True, help="Go on although the guard refuses.")

@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.context import CliContext
 
 
-@click.command("recover", short_help="undo what a killed run left behind")
+@click.command("recover")
 @click.pass_obj
 def command(ctx: CliContext) -> int:
     """Undo what killed runs left behind: processes, plaintext, stale locks. Every acting command does it too."""

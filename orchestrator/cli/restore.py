@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.toolbox import Toolbox
 
 
-@click.command("restore", short_help="restore a service, to a new place or in place")
+@click.command("restore")
 @click.argument("service")
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source (may be repeated).")
 @click.option("--latest", is_flag=True, help="The newest restore point of each tier.")

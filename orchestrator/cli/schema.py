@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.output import put
 from orchestrator.model.errors import Precondition, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def command(ctx: CliContext, file: str | None, folder: str | None) -> None:
     elif written:
         ctx.say("\n".join(f"wrote {path}" for path in written))
     else:
-        click.echo("".join(render(schema) for schema in asked.values()), nl=False)
+        put("".join(render(schema) for schema in asked.values()), end="")
 
 
 def _write(folder: str, file: str, text: str) -> str:

@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.context import CliContext
 
 
-@click.command("show", short_help="show one restore point")
+@click.command("show")
 @click.argument("point")
 @click.option("--files", is_flag=True, help="Print policy.yml and services.yml as they were, read from the repository.")
 @click.pass_obj

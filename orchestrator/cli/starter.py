@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Iterable
 
 from orchestrator.model.errors import Precondition
 
@@ -41,45 +42,67 @@ services:
 
 
 def write_starter(policy_path: str) -> list[str]:
-    """Write policy.yml, services.yml and the key where they are missing; return what was written.
+    """Write policy.yml, and the inventory that it names, each where it is missing; return what was written.
 
-    The key has 256 bits and mode 0600. Raises Precondition when a place cannot be written.
+    Beside a policy.yml that cannot be read no inventory is written: only the policy says where it belongs. Raises
+    Precondition when a place cannot be written.
     """
-    folder = os.path.dirname(os.path.abspath(policy_path))
+    from orchestrator.policy.loading import services_path  # noqa: PLC0415 - start-up
+
     written = []
-    try:
-        if not os.path.lexists(policy_path):
-            os.makedirs(folder, exist_ok=True)
-            services = os.path.join(folder, "services.yml")
-            _create(policy_path, POLICY.format(host=_host()), 0o644)
-            written.append(policy_path)
-            if not os.path.lexists(services):
-                _create(services, SERVICES.format(path=_quoted(os.path.join(folder, "example"))), 0o644)
-                os.makedirs(os.path.join(folder, "example"), exist_ok=True)
-                written.append(services)
-    except OSError as error:
-        raise Precondition(f"{error.filename}: {error.strerror}", "choose another place with -c") from error
+    if not os.path.lexists(policy_path):
+        _create(policy_path, POLICY.format(host=_host()), 0o644)
+        written.append(policy_path)
+    services = services_path(policy_path)
+    if services is not None and not os.path.lexists(services):
+        example = os.path.join(os.path.dirname(os.path.realpath(policy_path)), "example")
+        _folder(example, 0o755)
+        _create(services, SERVICES.format(path=_quoted(example)), 0o644)
+        written.append(services)
     return written
 
 
-def make_keys(paths: list[str]) -> list[str]:
-    """Write a new key at each path that does not exist; return those written."""
+def make_keys(paths: Iterable[str]) -> list[str]:
+    """Write a new key of 256 bits, mode 0600, at each path that does not exist; return those written.
+
+    Raises Precondition when a place cannot be written.
+    """
     written = []
     for path in paths:
-        if os.path.lexists(path):
-            continue
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        _create(path, secrets.token_hex(32) + "\n", 0o600)
-        written.append(path)
+        if not os.path.lexists(path):
+            _folder(os.path.dirname(path), 0o700)
+            _create(path, secrets.token_hex(32) + "\n", 0o600)
+            written.append(path)
     return written
 
 
 def _create(path: str, text: str, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a new file; one that did not become whole is removed, or the next `init` would take it for the user's."""
+    _folder(os.path.dirname(os.path.abspath(path)), 0o755)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(path)
+            raise
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _folder(path: str, mode: int) -> None:
+    try:
+        os.makedirs(path, mode=mode, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: str, error: OSError) -> Precondition:
+    reason = (error.strerror or "failed").lower()
+    return Precondition(f"cannot write {path}: {reason}", "make it writable, or choose another place with -c")
 
 
 def _host() -> str:

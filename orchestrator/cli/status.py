@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.context import CliContext
 
 
-@click.command("status", short_help="how each service stands")
+@click.command("status")
 @click.pass_obj
 def command(ctx: CliContext) -> int:
     """Say how each service stands; exit 1 when something asks for action. No repository is asked."""

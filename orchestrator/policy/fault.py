@@ -20,6 +20,12 @@ def fault(message: str, hint: str | None = None) -> PydanticCustomError:
     return PydanticCustomError(FAULT, "{message}", {"message": message, "hint": hint})
 
 
+def reason(error: ValueError) -> tuple[str, str | None]:
+    """Return message and hint of what a validator raised, for callers that use it outside of a model."""
+    context = error.context if isinstance(error, PydanticCustomError) else None
+    return (str(context["message"]), context["hint"]) if context else (str(error), None)
+
+
 def shown(value: object) -> str:
     """Return a value as it may stand in a message: quoted when it is text, and never long."""
     text = repr(value)

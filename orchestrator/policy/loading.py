@@ -45,6 +45,14 @@ def load(policy_path: str, options: Models, environ: Mapping[str, str] | None = 
     return Config(found, _services(found, inventory, checked), texts, _digest(texts), directory, real)
 
 
+def services_path(policy_path: str) -> str | None:
+    """Return where the inventory of a policy belongs, whether it is there or not; None when the policy cannot tell."""
+    directory = os.path.dirname(os.path.realpath(policy_path))
+    policy = _read(policy_path, policy_path, None, [])
+    path = None if policy is None else _services_path(policy, policy_path, directory)[0]
+    return None if path is None or path.startswith(os.path.join(directory, "~")) else path
+
+
 def _read(path: str, shown_path: str, environ: Mapping[str, str] | None, problems: list[Problem]) -> Document | None:
     try:
         document = load_file(path, shown_path, environ)

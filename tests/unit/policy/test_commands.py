@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from orchestrator.cli.context import CliContext
 from orchestrator.cli.schema import command as schema
 from orchestrator.cli.validate import command as validate
+from orchestrator.cli.verify import command as verify
 from orchestrator.model.errors import PolicyInvalid, Precondition, UsageError
 from orchestrator.policy import Config, load
 from orchestrator.policy.schema import render, schemas
@@ -103,3 +104,11 @@ def test_schema_into_no_folder(tmp_path: Path) -> None:
     error = run("", "--write", str(tmp_path / "none"), of="schema").exception
     assert isinstance(error, Precondition)
     assert error.message == f"cannot write {tmp_path}/none/policy.schema.json: no such file or directory"
+
+
+@pytest.mark.parametrize("share", ["150%", "0%", "9/7", "0/7", "10", "some", ""])
+def test_verify_takes_a_share_by_the_rule_of_the_policy(share: str) -> None:
+    result = CliRunner().invoke(verify, ["--data", share], obj=CliContext("/nonexistent"), standalone_mode=False)
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.message == f"--data: not a share of the data: {share!r}"
+    assert result.exception.hint == "write a percentage such as 5%, a part such as 2/7, or all"
