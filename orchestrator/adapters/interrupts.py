@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 from collections.abc import Iterable
 from types import FrameType
 
@@ -16,33 +17,44 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupts:
     """Whether this process was told to stop.
 
-    The descriptor becomes readable at the first signal and stays so: nobody reads it, thus every waiting thread wakes.
+    The interpreter itself writes a signal's number into a pipe as it arrives, whatever the main thread is doing: a
+    handler in Python would run only when the main thread is back from waiting for a lock, which may be hours. The pipe
+    stays readable, so every waiting thread wakes.
     """
 
     def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.signal: int | None = None
+        self.fd, self._tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._number: int | None = None
+        self._lock = threading.Lock()
 
     def install(self) -> None:
         """Take over INT, TERM and HUP; call it from the main thread. A signal that nohup ignores stays ignored."""
+        signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
+                signal.signal(number, _noted)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.trigger(number)
+    @property
+    def signal(self) -> int | None:
+        """The first signal that came."""
+        with self._lock:
+            if self._number is None and poll((self.fd,), 0):
+                told = os.read(self.fd, 1)
+                os.write(self._tell, told)
+                self._number = told[0]
+            return self._number
 
     def trigger(self, number: int) -> None:
         """Behave as if the signal had come."""
-        self.signal = self.signal or number
-        os.eventfd_write(self.fd, 1)
+        os.write(self._tell, bytes([number]))
 
     def check(self) -> None:
         """Raise Interrupted (exit 130 for INT, 143 for TERM and HUP) if we were told to stop."""
-        if self.signal is None:
+        number = self.signal
+        if number is None:
             return
-        code = EXIT_INTERRUPTED if self.signal == signal.SIGINT else EXIT_TERMINATED
-        raise Interrupted(f"interrupted by {signal.Signals(self.signal).name}", code)
+        code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+        raise Interrupted(f"interrupted by {signal.Signals(number).name}", code)
 
     def wait(self, fds: Iterable[int], seconds: float | None) -> set[int]:
         """Wait until one of `fds` is readable or hung up; empty after `seconds`. Raises Interrupted."""
@@ -50,6 +62,10 @@ class Interrupts:
         if self.fd in ready:
             self.check()
         return ready - {self.fd}
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """Keep the interpreter from ending: the signal's number was written already."""
 
 
 def poll(fds: Iterable[int], seconds: float | None) -> set[int]:

@@ -15,7 +15,8 @@ they are old.
 With `--json` a command prints one document on standard output and nothing else; what is for people goes to standard
 error. `schema` says which document it is: `resguardo/<name>/<version>`, where the version changes when a key goes away
 or changes its meaning. A newer program may add keys; the schemas are exact for this one, and all keys are always there.
-Instead of its own document any command may print [`error`](#error); `--help` and `--version` print text.
+Instead of its own document any command may print [`error`](#error): a run that never began. One that began and failed
+is told by its own document: `result`, `error` and `exit_code`. `--help` and `--version` print text.
 
 Instants are UTC, as `2026-11-03T02:00:07.123456Z`; sizes are bytes; durations are seconds. The examples are from a real
 run; lists and maps in them are cut to their first entry. Each [shape](#shapes) that several documents share is
