@@ -43,7 +43,7 @@ def paths_request(
     args += ["--exclude-caches"] if paths.exclude_caches else []
     args += ["--one-file-system"] if paths.one_file_system else []
     data = b"".join(os.fsencode(path) + b"\0" for path in paths.paths)
-    return Request("backup", args, deadline or DEADLINE, files={_LIST: data}, on_line=_listener(on_bytes))
+    return Request("backup", args, deadline or DEADLINE, locks=True, files={_LIST: data}, on_line=_listener(on_bytes))
 
 
 def stream_request(
@@ -53,7 +53,7 @@ def stream_request(
     if "/" in filename or not filename:
         raise ValueError(f"not a flat file name: {filename!r}")
     args = ["backup", *_labels(tags, host), f"--stdin-filename={filename}", "--stdin-from-command", "--", *command]
-    return Request("backup", args, deadline or DEADLINE)
+    return Request("backup", args, deadline or DEADLINE, locks=True)
 
 
 def _labels(tags: SnapshotTags, host: str) -> list[str]:

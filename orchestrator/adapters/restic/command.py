@@ -22,7 +22,7 @@ from orchestrator.adapters.restic.settings import Settings
 from orchestrator.model.execution import Exit, Proc, Role, Undo
 
 _LOOK_EVERY = 0.25  # seconds between two looks at the output
-# An exclusive command sleeps up to a minute between two tries for a lock: silence then proves nothing.
+# restic sleeps up to a minute between two tries for a lock: silence then proves nothing.
 _LOCK_SLEEP = 90.0
 _FIRST, _LAST = 1 << 20, 3 << 20  # bytes of stderr that are read
 _REMOTE = ("sftp:", "rest:", "s3:", "b2:", "azure:", "gs:", "swift:", "rclone:")
@@ -51,15 +51,15 @@ class Launcher(Protocol):
 class Request:
     """One restic call. what: in words, for messages · args: after the global flags, without --json.
 
-    deadline: seconds · exclusive: it takes an exclusive lock and may wait for it · stdout: the caller's descriptor,
-    None for a file · files: written into the room first, `{room}/NAME` in args is their path · on_line: gets every line
-    of stdout, in the watching thread · limit: bytes of stdout after which it is stopped.
+    deadline: seconds, without waiting for a lock · locks: it takes a lock and may wait for it · stdout: the caller's
+    descriptor, None for a file · files: written into the room first, `{room}/NAME` in args is their path · on_line:
+    gets every line of stdout, in the watching thread · limit: bytes of stdout after which it is stopped.
     """
 
     what: str
     args: Sequence[str]
     deadline: float
-    exclusive: bool = False
+    locks: bool = False
     stdout: int | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     on_line: Callable[[bytes], None] | None = None
@@ -112,7 +112,7 @@ class Runner:
             room.write(name, data)
         with self._lock:
             self.started += 1
-        deadline = request.deadline + (self.settings.retry_lock if request.exclusive else 0)
+        deadline = request.deadline + (self.settings.retry_lock if request.locks else 0)
         out, err = memory_file(), memory_file()
         try:
             proc = self._launch(
@@ -137,7 +137,7 @@ class Runner:
         flags = ["--json", f"--compression={given.compression}"]
         flags += [f"--limit-upload={given.upload}"] if given.upload else []
         flags += [f"--limit-download={given.download}"] if given.download else []
-        flags += [f"--retry-lock={given.retry_lock:.0f}s"] if request.exclusive and given.retry_lock >= 1 else []
+        flags += [f"--retry-lock={given.retry_lock:.0f}s"] if request.locks and given.retry_lock >= 1 else []
         for key, value in _options(given).items():
             flags += ["-o", f"{key}={value}"]
         args = [arg.replace("{room}", room.path, 1) if arg.startswith("--files-from") else arg for arg in request.args]
@@ -253,7 +253,7 @@ class Call:
 
     def _patience(self) -> Patience:
         given = self._settings
-        silence = given.connect + (_LOCK_SLEEP if self._request.exclusive else 0.0)
+        silence = given.connect + (min(_LOCK_SLEEP, given.retry_lock) if self._request.locks else 0.0)
         remote = is_remote(given.url) and self._request.stdout is None
         return Patience(time.monotonic(), given.connect, silence, remote)
 

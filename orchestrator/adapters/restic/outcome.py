@@ -128,7 +128,7 @@ def _by_code(outcome: Outcome) -> ResguardoError | None:
 
 
 def _locked(outcome: Outcome) -> RepositoryLocked:
-    hint = "wait for the other process, or run `resguardo doctor` when it is gone"
+    hint = "wait for the other process; when it was ours and is gone, `resguardo recover` removes its lock"
     holder = _HOLDER.search(lines.exit_message(outcome.stderr) or outcome.stderr)
     if holder is None:
         return RepositoryLocked(f"{outcome.where} is locked: {outcome.meaning()}", hint)

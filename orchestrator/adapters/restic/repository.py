@@ -118,7 +118,7 @@ class ResticRepository:
         """Forget; say whether restic had anything to complain about."""
         if not ids:
             return False
-        ended = self._run("forget", ["forget", "--quiet", "--", *ids], undo, CHANGE, exclusive=True)
+        ended = self._run("forget", ["forget", "--quiet", "--", *ids], undo, CHANGE, locks=True)
         raise_unless(ended, outcome.PARTIAL)
         return ended.code != outcome.OK or bool(ended.stderr.strip())
 
@@ -130,12 +130,12 @@ class ResticRepository:
 
     def prune(self, undo: Undo) -> None:
         """Free the space of what was forgotten."""
-        raise_unless(self._run("prune", ["prune", "--quiet"], undo, WORK, exclusive=True))
+        raise_unless(self._run("prune", ["prune", "--quiet"], undo, WORK, locks=True))
 
     def check(self, undo: Undo, *, data: str | None = None) -> CheckEnd:
         """Check structure, and `data` of the packs: "10%", "2/7", or "all"."""
         share = [] if data is None else ["--read-data"] if data == "all" else [f"--read-data-subset={data}"]
-        return listing.check(self._run("check", ["check", "--quiet", *share], undo, WORK, exclusive=True))
+        return listing.check(self._run("check", ["check", "--quiet", *share], undo, WORK, locks=True))
 
     def dump(self, snapshot: str, path: str, stdout: int, undo: Undo, *, deadline: float | None = None) -> Read:
         """Start writing one stored file to the descriptor `stdout`, without a lock."""
@@ -181,5 +181,5 @@ class ResticRepository:
         """Remove stale locks (never `--remove-all`); only the lock doctor calls this."""
         raise_unless(self._run("unlock", ["unlock"], undo, LIST))
 
-    def _run(self, what: str, args: Sequence[str], undo: Undo, deadline: float, *, exclusive: bool = False) -> Outcome:
-        return self._runner.run(Request(what, args, deadline, exclusive=exclusive), undo)
+    def _run(self, what: str, args: Sequence[str], undo: Undo, deadline: float, *, locks: bool = False) -> Outcome:
+        return self._runner.run(Request(what, args, deadline, locks=locks), undo)

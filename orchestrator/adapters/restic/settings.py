@@ -19,7 +19,7 @@ class Settings:
     policy's, never the container's · password: resolved when first needed · cache: our own directory for restic's
     cache, its temporary packs and its version · program: path or name of restic · env: what else restic needs
     (`AWS_ACCESS_KEY_ID` …; secret values are Secrets) · options: `-o key=value` · upload, download: KiB/s ·
-    nice: added niceness, None for none · retry_lock: seconds that exclusive commands wait for a lock ·
+    nice: added niceness, None for none · retry_lock: seconds that commands wait for a lock that is in their way ·
     connect: seconds after which a silent or refusing server counts as unreachable.
     """
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ from orchestrator.model.errors import (
     WrongPassword,
 )
 from orchestrator.model.secret import Secret
-from tests.conftest import MakeRepository
+from tests.conftest import PASSWORD, MakeRepository
 from tests.integration.restic.common import stored, tags
 
 Act = Callable[[ResticRepository, RunUndo], object]
@@ -90,12 +92,44 @@ def test_locked(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> 
         holder = rf"repository local is locked by PID {lock.pid} on {lock.host} \(\S+\) for [\d.]+"
         with pytest.raises(RepositoryLocked, match=holder) as caught:
             repository.check(undo)
-        assert "resguardo doctor" in str(caught.value.hint)
+        assert "resguardo recover" in str(caught.value.hint)
         with pytest.raises(RepositoryLocked, match=holder):
             repository.forget(["ab" * 32], undo)
         assert not lock.exclusive
         assert repository.snapshots(undo) == [], "listing needs no lock"
     assert repository.check(undo).errors == ()
+
+
+@contextmanager
+def _holding_everything(restic: str, repository_path: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Stop a `restic check` while it holds its exclusive lock: it looks for others 0.2 s after it took it."""
+    (tmp_path / "password").write_text(PASSWORD)
+    env = {
+        "PATH": os.defpath,
+        "RESTIC_PASSWORD_FILE": str(tmp_path / "password"),
+        "RESTIC_CACHE_DIR": str(tmp_path / "other-cache"),
+    }
+    holder = subprocess.Popen([restic, "-r", str(repository_path), "check", "--quiet"], env=env)
+    try:
+        while not any(len(name) == 64 for name in os.listdir(repository_path / "locks")):  # others are unfinished
+            assert holder.poll() is None
+        holder.send_signal(signal.SIGSTOP)
+        yield holder
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_backup_waits_for_a_lock_in_its_way(
+    make_repository: MakeRepository, restic: str, repository_path: Path, undo: RunUndo, tmp_path: Path
+) -> None:
+    with _holding_everything(restic, repository_path, tmp_path) as holder:
+        with pytest.raises(RepositoryLocked, match="locked exclusively by PID"):
+            make_repository().backup_stream("x", ["/bin/echo", "x"], tags("stream"), undo).wait()
+        running = make_repository(retry_lock=60.0).backup_stream("x", ["/bin/echo", "x"], tags("stream"), undo)
+        threading.Timer(1.0, holder.send_signal, [signal.SIGCONT]).start()
+        assert running.wait().bytes == 2
+        assert holder.wait(30) == 0
 
 
 def test_deadline(repository: ResticRepository, undo: RunUndo) -> None:

@@ -252,13 +252,14 @@ words = st.one_of(st.text(max_size=12), st.sampled_from(HOSTILE))
 names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)
 instants = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 numbers = st.integers(0, 2**62)
+digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 items = st.builds(
     ManifestItem,
     name=words,
-    part=st.sampled_from(["paths", "dumps", "stream"]),
+    part=st.sampled_from(["dumps", "stream"]),
     path=words,
     bytes=st.integers(0, 2**50),
-    sha256=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
+    sha256=digests,
     snapshot=names,
     tree=st.none() | names,
     role=st.sampled_from(["data", "globals"]),
@@ -268,6 +269,7 @@ items = st.builds(
     counts_exact=st.booleans(),
     as_of=st.none() | instants,
 )
+items = items | items.map(lambda one: replace(one, part="paths", sha256=None))
 sources = st.builds(
     ManifestSource,
     name=names,
@@ -283,7 +285,7 @@ manifests = st.builds(
     machine=names,
     service=names,
     tier=names,
-    run=names,
+    run=st.from_regex(r"\A\d{8}T\d{6}Z-[0-9a-f]{6}\Z").filter(str.isascii),
     time=instants,
     ended=instants,
     result=st.sampled_from(["whole", "partial"]),

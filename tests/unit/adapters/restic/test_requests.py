@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.adapters.restic import backup, environment
+from orchestrator.adapters.restic import backup, environment, reading
 from orchestrator.adapters.restic.command import Request, Runner
 from orchestrator.adapters.restic.environment import Room
 from orchestrator.adapters.restic.settings import Settings
@@ -78,9 +78,15 @@ def test_global_flags(tmp_path: Path) -> None:
     ]
 
 
-def test_only_exclusive_calls_wait_for_a_lock(tmp_path: Path) -> None:
-    argv = _argv(tmp_path, Request("prune", ["prune"], 5.0, exclusive=True), retry_lock=300.0)
+def test_calls_that_lock_wait_for_a_lock_in_their_way(tmp_path: Path) -> None:
+    argv = _argv(tmp_path, Request("prune", ["prune"], 5.0, locks=True), retry_lock=300.0)
     assert argv == ["--json", "--compression=auto", "--retry-lock=300s", "prune"]
+    for request in (
+        backup.stream_request("main.db", ["cat"], TAGS, "hub", None),
+        backup.paths_request(PathSet(("/srv",)), TAGS, "hub", parent=None, deadline=None, on_bytes=None),
+    ):
+        assert request.locks
+    assert not reading.read_request("abc", "/x", 10).locks
 
 
 @pytest.mark.parametrize(
