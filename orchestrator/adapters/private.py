@@ -31,7 +31,7 @@ def staging_dir(state: StateFolder, undo: Undo, place: str) -> Iterator[str]:
 
     place: `<service>/<tier>`. What a dead run left there is removed first.
     """
-    path = os.path.join(state.runtime, "staging", place)
+    path = os.path.join(state.staging, place)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     remove_path(path)
     path, action = _make(path, undo)

@@ -27,6 +27,7 @@ class StateFolder:
         self._environ = os.environ if environ is None else environ
         real = os.fsencode(os.path.realpath(policy_path))
         self.id = hashlib.sha256(real).hexdigest()[:12]
+        self._staging = ""
 
     @cached_property
     def root(self) -> str:
@@ -58,11 +59,6 @@ class StateFolder:
         return self._folder("holds")
 
     @cached_property
-    def outbox(self) -> str:
-        """Notifications that wait."""
-        return self._folder("outbox")
-
-    @cached_property
     def cache(self) -> str:
         """restic's cache."""
         return self._folder("cache")
@@ -89,6 +85,22 @@ class StateFolder:
             return _private(f"/run/resguardo/{self.id}")
         return self._folder("runtime")
 
+    def use_staging(self, folder: str) -> None:
+        """Let small dumps wait below a folder of the user's (`staging.dir` of the policy); "auto": as without it."""
+        self._staging = "" if folder == "auto" else os.path.join(os.path.realpath(folder), f"resguardo-{self.id}")
+
+    @property
+    def staging_path(self) -> str:
+        """Where small dumps wait for restic, whether it is there or not."""
+        return self._staging or os.path.join(self.runtime, "staging")
+
+    @property
+    def staging(self) -> str:
+        """Where small dumps wait for restic: a private folder below the user's, or below the runtime folder."""
+        if self._staging:
+            _check_parent(os.path.dirname(self._staging))
+        return _private(self.staging_path, "staging folder", "staging.dir")
+
     @property
     def short(self) -> bool:
         """Whether a UNIX socket's path below the runtime folder fits into the 108 bytes that it may have."""
@@ -101,43 +113,59 @@ class StateFolder:
 
     def removable(self) -> tuple[str, ...]:
         """Prefixes of the only paths that undoing may remove."""
-        return (f"{self.runtime}/", f"{self.disk}/", self.temporary_prefix)
+        staging = (f"{self._staging}/",) if self._staging else ()
+        return (f"{self.runtime}/", f"{self.disk}/", self.temporary_prefix, *staging)
 
     def _folder(self, name: str) -> str:
         return _private(os.path.join(self.root, name))
 
 
-def _private(path: str) -> str:
+def _private(path: str, what: str = "state folder", setting: str = "RESGUARDO_STATE") -> str:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
-            _check(path)
+            _check(path, what, setting)
     except PermissionError as error:
         raise RightsMissing(
-            f"state folder {path}: {error.strerror}", hint="run as the user that owns it, or set RESGUARDO_STATE"
+            f"{what} {path}: {error.strerror}", hint=f"run as the user that owns it, or set {setting}"
         ) from error
     except (FileExistsError, NotADirectoryError) as error:
         raise RightsMissing(
-            f"state folder {path}: {error.strerror}", hint="a file stands where a folder must be; set RESGUARDO_STATE"
+            f"{what} {path}: {error.strerror}", hint=f"a file stands where a folder must be; set {setting}"
         ) from error
     except OSError as error:
-        raise DiskFull(f"state folder {path}: {error.strerror}", hint="free space, or set RESGUARDO_STATE") from error
+        raise DiskFull(f"{what} {path}: {error.strerror}", hint=f"free space, or set {setting}") from error
     return path
 
 
-def _check(path: str) -> None:
+def _check(path: str, what: str, setting: str) -> None:
     """Refuse a folder in which somebody else could plant a journal or read plaintext."""
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
-        raise RightsMissing(f"state folder {path}: not a directory", hint="move it away, or set RESGUARDO_STATE")
+        raise RightsMissing(f"{what} {path}: not a directory", hint=f"move it away, or set {setting}")
     if found.st_uid != os.geteuid():
         raise RightsMissing(
-            f"state folder {path}: belongs to user {found.st_uid}, not to {os.geteuid()}",
-            hint="run as its owner, or set RESGUARDO_STATE",
+            f"{what} {path}: belongs to user {found.st_uid}, not to {os.geteuid()}",
+            hint=f"run as its owner, or set {setting}",
         )
     if found.st_mode & 0o022:
         raise RightsMissing(
-            f"state folder {path}: writable by others (mode {found.st_mode & 0o7777:04o})", hint=f"chmod 0700 '{path}'"
+            f"{what} {path}: writable by others (mode {found.st_mode & 0o7777:04o})", hint=f"chmod 0700 '{path}'"
+        )
+
+
+def _check_parent(path: str) -> None:
+    """Refuse a folder in which others could exchange ours: theirs, or writable by all without the sticky bit."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return  # it is made with ours, which says what stands in the way
+    if found.st_uid not in (0, os.geteuid()):
+        raise RightsMissing(f"staging folder {path}: belongs to user {found.st_uid}", hint="choose another staging.dir")
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        raise RightsMissing(
+            f"staging folder {path}: writable by others (mode {found.st_mode & 0o7777:04o})",
+            hint=f"chmod go-w '{path}', or choose another staging.dir",
         )

@@ -120,10 +120,15 @@ class Job(PolicyModel):
 
 
 class Health(PolicyModel):
-    """When a service counts as unwell. max_age, max_duration: seconds · min_free: bytes."""
+    """When a service counts as unwell. max_age, max_duration: seconds · min_free: bytes.
+
+    A backup is refused only where restic could not end cleanly, under 64 MiB.
+    """
 
     max_age: Duration = Field(default=26 * HOUR, description="The newest restore point may be this old.")
-    min_free: Size = Field(default=GIB, description="What must be free on a local repository's disk before a backup.")
+    min_free: Size = Field(
+        default=GIB, description="Less free than this on a local repository's disk is worth a warning."
+    )
     max_duration: Duration | None = Field(default=None, description="A backup that takes longer is worth a warning.")
 
 
@@ -171,7 +176,10 @@ def _staging_dir(value: Any, info: ValidationInfo) -> str:
 
 
 class Staging(PolicyModel):
-    """Where small dumps wait for restic. dir: auto or an absolute path · max: bytes in all · source: bytes of one."""
+    """Where small dumps wait for restic. dir: auto or an absolute path · max: bytes in all · source: bytes of one.
+
+    Below a folder of the user's a private one is made for this policy; nothing beside it is touched.
+    """
 
     dir: Annotated[str, BeforeValidator(_staging_dir), WithJsonSchema({"type": "string", "minLength": 1})] = Field(
         default="auto", description="auto (memory, or the state folder), or a folder of your own."

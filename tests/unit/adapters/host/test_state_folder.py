@@ -27,7 +27,7 @@ def test_folders_are_private_and_made_when_asked_for(tmp_path: Path) -> None:
     state = StateFolder("policy.yml", {"RESGUARDO_STATE": str(root)})
     assert not root.exists()
     assert state.catalog == str(root / "catalog.db")
-    for folder in (state.holds, state.outbox, state.cache, state.logs, state.last_good, state.runtime, state.disk):
+    for folder in (state.holds, state.cache, state.logs, state.last_good, state.runtime, state.disk):
         assert Path(folder).parent == root
         assert Path(folder).stat().st_mode & 0o7777 == 0o700
     assert root.stat().st_mode & 0o7777 == 0o700
@@ -82,3 +82,46 @@ def test_a_planted_link_or_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RightsMissing, match=r"File exists|Not a directory"):
         _ = StateFolder("policy.yml", {"RESGUARDO_STATE": str(tmp_path / "file" / "state")}).root
+
+
+def test_staging_below_a_folder_of_the_users_own(tmp_path: Path) -> None:
+    state = StateFolder("policy.yml", {"RESGUARDO_STATE": str(tmp_path / "state")})
+    assert state.staging == state.staging_path == f"{state.runtime}/staging"
+    (tmp_path / "link").symlink_to(tmp_path / "big disk")
+    state.use_staging(str(tmp_path / "link"))
+    expected = tmp_path / "big disk" / f"resguardo-{state.id}"
+    assert state.staging_path == str(expected)
+    assert not expected.exists()
+    assert state.staging == str(expected)
+    assert expected.stat().st_mode & 0o7777 == 0o700
+    (tmp_path / "big disk" / "mine").write_text("not resguardo's")
+    assert is_removable(f"{expected}/shop/default", state.removable())
+    for other in (f"{tmp_path}/big disk/mine", str(expected), f"{expected}-2/x"):
+        assert not is_removable(other, state.removable())
+    state.use_staging("auto")
+    assert state.staging == f"{state.runtime}/staging"
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o777])
+def test_staging_where_others_could_exchange_it_is_refused(tmp_path: Path, mode: int) -> None:
+    state = StateFolder("policy.yml", {"RESGUARDO_STATE": str(tmp_path / "state")})
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(mode)
+    state.use_staging(str(tmp_path / "open"))
+    with pytest.raises(RightsMissing, match=f"writable by others .mode {mode:04o}") as caught:
+        _ = state.staging
+    assert "staging.dir" in str(caught.value.hint)
+    (tmp_path / "open").chmod(mode | 0o1000)
+    assert state.staging.startswith(f"{tmp_path}/open/")
+    os.chmod(state.staging, 0o770)
+    with pytest.raises(RightsMissing, match=r"writable by others .mode 0770"):
+        _ = state.staging
+
+
+def test_staging_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    state = StateFolder("policy.yml", {"RESGUARDO_STATE": str(tmp_path / "state")})
+    (tmp_path / "file").write_text("")
+    state.use_staging(str(tmp_path / "file"))
+    with pytest.raises(RightsMissing, match=r"staging folder .*Not a directory|File exists") as caught:
+        _ = state.staging
+    assert "staging.dir" in str(caught.value.hint)
