@@ -10,6 +10,7 @@ from tempfile import mkdtemp
 
 import pytest
 
+from orchestrator.adapters.sentinel import is_removable
 from orchestrator.adapters.state import StateFolder
 from orchestrator.model.errors import RightsMissing
 
