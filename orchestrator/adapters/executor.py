@@ -23,8 +23,7 @@ MOST_OUTPUT = 16 * 1024 * 1024
 class HostExecutor:
     """Starts programs on this host, fulfilling the port `Executor`.
 
-    `stall` has no effect here: a tool's output goes straight to the descriptor that the caller gave, so whoever reads
-    it (`Intake.report`, `Stage`) watches for a stall. `user` needs root and setpriv (util-linux).
+    `user` needs root and setpriv (util-linux).
     """
 
     def __init__(self, state: StateFolder, interrupts: Interrupts = PROCESS) -> None:
@@ -42,7 +41,6 @@ class HostExecutor:
         stdout: int | None = None,
         user: str | None = None,
         deadline: float | None = None,
-        stall: float | None = None,  # noqa: ARG002 - see the class
     ) -> Child:
         """See the port. Raises ToolMissing, RightsMissing (no such user, or not root)."""
         program = find(argv[0])

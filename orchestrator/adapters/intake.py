@@ -23,7 +23,7 @@ _UCRED = struct.Struct("3i")
 
 
 class HostIntakes:
-    """Makes intakes in a private directory (`private.socket_dir`), fulfilling the port `Intakes`."""
+    """Makes intakes in a private directory (`private.socket_dir`); each has its own socket."""
 
     def __init__(self, folder: str, *, python: str = sys.executable, interrupts: Interrupts = PROCESS) -> None:
         self._folder = folder

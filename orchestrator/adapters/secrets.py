@@ -159,8 +159,3 @@ def _secret(raw: bytes, what: str) -> Secret:
     if "\0" in text:
         raise Precondition(f"{what} gives a NUL character", "write the secret as text")
     return Secret(text)
-
-
-def resolve(ref: SecretRef, directory: str) -> Secret:
-    """Return one secret without keeping it. Raises as SecretStore."""
-    return SecretStore(directory)(ref)

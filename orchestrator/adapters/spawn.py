@@ -64,18 +64,3 @@ def close_inherited() -> None:
 def forbid_core_dumps() -> None:
     """Keep passwords and data of this process and all its children out of core files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def wide_pipe() -> tuple[int, int]:
-    """Return a pipe (read end, write end) of 1 MiB, or of what the system allows."""
-    read, write = os.pipe()
-    widen(write)
-    return read, write
-
-
-def widen(fd: int) -> None:
-    """Give a pipe 1 MiB: with 64 KiB producer and consumer take turns instead of working side by side."""
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1 << 20)
-    except OSError:  # not a pipe, or the user's pipe memory is used up (EPERM): slower, not wrong
-        return

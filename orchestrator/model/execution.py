@@ -101,15 +101,14 @@ class Executor(Protocol):
         stdout: int | None = None,
         user: str | None = None,
         deadline: float | None = None,
-        stall: float | None = None,
     ) -> Proc:
         """Start argv (no shell) with a clean environment plus `env`.
 
         `secrets` are written to 0600 files where the tool runs, removed at its end; `{secret:NAME}` in argv and env
         values is replaced by that file's path. `stdin`/`stdout` are file descriptors (None: /dev/null, discarded);
-        the caller closes its own copies. `deadline`: seconds until it is stopped; `stall`: seconds without output
-        after which it is stopped. The child runs its first instruction only after `undo` acknowledged it.
-        Raises ToolMissing.
+        the caller closes its own copies. `deadline`: seconds until it is stopped; whoever reads its output
+        watches for a stall (`Intake.report`, `Stage`). The child runs its first instruction only after `undo`
+        acknowledged it. Raises ToolMissing.
         """
 
     def run(
@@ -193,13 +192,6 @@ class Intake(Protocol):
 
     def close(self) -> None:
         """Release the socket; without an earlier commit this is an abort."""
-
-
-class Intakes(Protocol):
-    """Makes intakes; each has its own private socket."""
-
-    def open(self) -> Intake:
-        """Return a new listening intake."""
 
 
 class Outgrown(Exception):

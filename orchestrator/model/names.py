@@ -14,7 +14,6 @@ NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,47}"
 RESERVED = frozenset({"all", "files", "manifest"})
 RESTORING = ".restoring-"  # in the names of what an in-place restore makes beside the original
 MANIFEST_FILE = "manifest.json"
-FILES_SOURCE = "files"
 _NAME = re.compile(NAME_PATTERN)
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _LONGEST_ITEM = 120

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, get_args
 
@@ -197,7 +197,6 @@ class Repository(Protocol):
         target: str,
         undo: Undo,
         *,
-        subfolder: str = "",
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         verify: bool = False,
@@ -233,4 +232,3 @@ class RestoreEnd:
     bytes: int = 0
     errors: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
-    extra: Mapping[str, int] = field(default_factory=dict)

@@ -48,23 +48,21 @@ def decide(
     zone: tzinfo | str,
     *,
     keep_proven: int = 1,
-    forget_retired: bool = False,
 ) -> Decision:
     """Decide over the points of one (service, tier, repository).
 
     Only whole points fill the rules' periods, on `zone`'s calendar. A partial or damaged point stays until a newer
     whole one exists and displaces nothing. The newest `keep_proven` proven points of each source stay (a damaged one
     proves nothing), and so does the last whole point with a source that newer ones do not hold. Without any rule
-    everything stays, and so it does when no whole point would be left; a retired service keeps its points unless
-    `forget_retired`. Raises ValueError for rules that are not rules.
+    everything stays, and so it does when no whole point would be left; a retired service keeps its points.
+    Raises ValueError for rules that are not rules.
     """
     ordered = newest_first(points)
     why = _why(ordered, rules, now, zone_of(zone))
     for point_id, text in (*_proven(ordered, keep_proven), *_last_of_source(ordered)):
         why[point_id].append(text)
-    if not forget_retired:
-        for point in ordered:
-            why[point.id] += ["its service is retired"] if point.retired else []
+    for point in ordered:
+        why[point.id] += ["its service is retired"] if point.retired else []
     if not any(point.whole and why[point.id] for point in ordered):
         for point in ordered:
             why[point.id].append("no whole point would be left")

@@ -555,7 +555,6 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("given", "said"),
         [
-            ({"container": "db"}, "not available in this version"),
             ({"host": "h", "socket": "/s"}, "exclude each other"),
             ({"service_file": "f"}, "needs service"),
             ({"database": "x", "exclude": ["y"]}, "exclude is given"),

@@ -29,7 +29,6 @@ def restore_request(
     snapshot: str,
     target: str,
     *,
-    subfolder: str,
     include: Sequence[str],
     exclude: Sequence[str],
     verify: bool,
@@ -40,8 +39,7 @@ def restore_request(
     args += [f"--include={pattern}" for pattern in include]
     args += [f"--exclude={pattern}" for pattern in exclude]
     args += ["--verify"] if verify else []
-    what = f"{snapshot}:{subfolder}" if subfolder else snapshot
-    return Request("restore", [*args, "--", what], deadline or DEADLINE)
+    return Request("restore", [*args, "--", snapshot], deadline or DEADLINE)
 
 
 class Read:
@@ -88,5 +86,4 @@ def restore_end(ended: Outcome) -> RestoreEnd:
         bytes=lines.number(summary, "bytes_restored"),
         errors=errors,
         seconds=float(summary.get("seconds_elapsed") or 0.0),
-        extra={key: lines.number(summary, key) for key in ("total_files", "total_bytes", "files_skipped")},
     )

@@ -148,7 +148,6 @@ class ResticRepository:
         target: str,
         undo: Undo,
         *,
-        subfolder: str = "",
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         verify: bool = False,
@@ -158,7 +157,6 @@ class ResticRepository:
         request = reading.restore_request(
             snapshot,
             target,
-            subfolder=subfolder,
             include=include,
             exclude=exclude,
             verify=verify,

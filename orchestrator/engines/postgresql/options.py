@@ -70,12 +70,9 @@ class Options(PolicyModel):
     counts: Literal["exact", "none"] = "exact"
     lock_timeout: Duration = 60.0
     tools: LocalPath | None = None
-    container: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Options:
-        if self.container is not None:
-            raise fault("container is not available in this version", "give host and port, or socket")
         if self.host and self.socket:
             raise fault("host and socket exclude each other", "give one of them")
         if self.service_file and not self.service:

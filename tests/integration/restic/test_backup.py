@@ -57,9 +57,9 @@ def test_hostile_names_come_back_equal(repository: ResticRepository, undo: RunUn
     source = _folder(tmp_path / "source", HOSTILE)
     end = repository.backup_paths(PathSet((str(source),)), tags(), undo).wait()
     assert (end.files, end.partial, end.unreadable) == (len(HOSTILE), False, ())
-    back = repository.restore(end.snapshot, str(tmp_path / "back"), undo, subfolder=str(source), verify=True)
+    back = repository.restore(end.snapshot, str(tmp_path / "back"), undo, verify=True)
     assert (back.files, back.errors) == (len(HOSTILE), ())
-    assert _tree(tmp_path / "back") == _tree(source)
+    assert _tree(Path(f"{tmp_path}/back{source}")) == _tree(source)
 
 
 def test_hostile_names_may_be_sources_themselves(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_markers_caches_and_large_files_stay_out(repository: ResticRepository, u
         one_file_system=True,
     )
     end = repository.backup_paths(chosen, tags(), undo).wait()
-    repository.restore(end.snapshot, str(tmp_path / "back"), undo, subfolder=str(source))
+    repository.restore(end.snapshot, str(tmp_path / "back"), undo)
     assert sorted(path.name for path in (tmp_path / "back").rglob("*") if path.is_file()) == [
         ".nobackup",
         "CACHEDIR.TAG",

@@ -74,22 +74,18 @@ def test_restore_writes_what_was_asked(
     repository: ResticRepository, undo: RunUndo, stored: BackupEnd, tmp_path: Path
 ) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
-    end = repository.restore(stored.snapshot, str(target), undo, subfolder=str(source), exclude=["large"])
+    end = repository.restore(stored.snapshot, str(target), undo, exclude=["large"])
     assert (end.files, end.bytes, end.errors) == (1, 6, ())
-    assert os.listdir(target) == ["small"]
-    end = repository.restore(stored.snapshot, str(tmp_path / "two"), undo, subfolder=str(source), include=["/large"])
-    assert os.listdir(tmp_path / "two") == ["large"]
+    assert os.listdir(f"{target}{source}") == ["small"]
+    end = repository.restore(stored.snapshot, str(tmp_path / "two"), undo, include=[f"{source}/large"])
+    assert os.listdir(f"{tmp_path}/two{source}") == ["large"]
     nothing = repository.restore(stored.snapshot, str(tmp_path / "three"), undo, include=["/none"])
     assert nothing.files == 0, "restic exits 0: the caller must compare"
 
 
-@pytest.mark.parametrize("subfolder", ["", "/none"], ids=["no such snapshot", "no such folder"])
-def test_restore_of_nothing_fails(
-    repository: ResticRepository, undo: RunUndo, stored: BackupEnd, tmp_path: Path, subfolder: str
-) -> None:
-    snapshot = stored.snapshot if subfolder else "abababab"
+def test_restore_of_no_snapshot_fails(repository: ResticRepository, undo: RunUndo, tmp_path: Path) -> None:
     with pytest.raises(RestoreFailed, match="restic restore failed on repository local"):
-        repository.restore(snapshot, str(tmp_path / "target"), undo, subfolder=subfolder)
+        repository.restore("abababab", str(tmp_path / "target"), undo)
 
 
 def test_damage_is_seen_by_every_reader(
@@ -100,8 +96,8 @@ def test_damage_is_seen_by_every_reader(
     large = str(tmp_path / "source" / "large")
     with pytest.raises(DataDamaged, match="resguardo verify"):
         repository.read(stored.snapshot, large, undo, limit=6_000_000)
-    end = repository.restore(stored.snapshot, str(tmp_path / "target"), undo, subfolder=str(tmp_path / "source"))
-    assert [path for path, _ in end.errors] == ["/large"]
+    end = repository.restore(stored.snapshot, str(tmp_path / "target"), undo)
+    assert [path for path, _ in end.errors] == [large]
     assert repository.check(undo, data="all").errors
     assert repository.check(undo).errors == (), "structure alone does not show a flipped byte"
 

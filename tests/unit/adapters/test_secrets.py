@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.adapters.secrets import MAX_BYTES, SecretStore, resolve
+from orchestrator.adapters.secrets import MAX_BYTES, SecretStore
 from orchestrator.model.errors import EXIT_PRECONDITION, Precondition, ResguardoError, RightsMissing
 from orchestrator.policy.secret_ref import SecretRef
 
@@ -49,14 +49,14 @@ def refusal(ref: SecretRef, folder: Path, **environ: str) -> ResguardoError:
     ],
 )
 def test_a_private_file(tmp_path: Path, content: bytes, secret: str) -> None:
-    found = resolve(of_file(key(tmp_path, content)), str(tmp_path))
+    found = SecretStore(str(tmp_path))(of_file(key(tmp_path, content)))
     assert found.reveal() == secret
     assert repr(found) == str(found) == f"{found}" == "***"
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
 def test_modes_that_are_private(tmp_path: Path, mode: int) -> None:
-    assert resolve(of_file(key(tmp_path, b"x", mode)), str(tmp_path)).reveal() == "x"
+    assert SecretStore(str(tmp_path))(of_file(key(tmp_path, b"x", mode))).reveal() == "x"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o620, 0o601])
@@ -70,7 +70,7 @@ def test_a_file_that_is_open_to_others(tmp_path: Path, mode: int) -> None:
 
 def test_a_link_counts_by_its_target(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(key(tmp_path, b"x"))
-    assert resolve(of_file(tmp_path / "link"), str(tmp_path)).reveal() == "x"
+    assert SecretStore(str(tmp_path))(of_file(tmp_path / "link")).reveal() == "x"
     (tmp_path / "key").chmod(0o644)
     assert "is open to others (mode 0644)" in refusal(of_file(tmp_path / "link"), tmp_path).message
 
@@ -118,7 +118,7 @@ def test_the_environment(tmp_path: Path) -> None:
 class TestCommand:
     def test_its_words_are_words(self, tmp_path: Path) -> None:
         hostile = "$(id); `id` 'x' \"y\" %s \\n ñ"
-        assert resolve(of_command("printf", "%s\\n", hostile), str(tmp_path)).reveal() == hostile
+        assert SecretStore(str(tmp_path))(of_command("printf", "%s\\n", hostile)).reveal() == hostile
 
     def test_it_sees_a_clean_environment_and_the_policys_folder(self, tmp_path: Path) -> None:
         environ = {"PATH": os.environ["PATH"], "HOME": "/h", "LANG": "C.UTF-8", "RESTIC_PASSWORD": CANARY}
@@ -129,7 +129,7 @@ class TestCommand:
 
     def test_a_relative_program_is_beside_the_policy(self, tmp_path: Path) -> None:
         key(tmp_path, b"#!/bin/sh\necho found\n", 0o700, name="tell")
-        assert resolve(of_command("./tell"), str(tmp_path)).reveal() == "found"
+        assert SecretStore(str(tmp_path))(of_command("./tell")).reveal() == "found"
 
     def test_failure_tells_the_code_and_no_output(self, tmp_path: Path) -> None:
         error = refusal(of_command("sh", "-c", f"echo {CANARY[:6]}; echo {CANARY[:6]} >&2; exit 7"), tmp_path)
@@ -159,7 +159,7 @@ class TestCommand:
 
     def test_one_that_leaves_a_child_behind(self, tmp_path: Path) -> None:
         script = "sleep 600 >/dev/null & echo $! >child; echo x"
-        assert resolve(of_command("sh", "-c", script), str(tmp_path)).reveal() == "x"
+        assert SecretStore(str(tmp_path))(of_command("sh", "-c", script)).reveal() == "x"
         assert ended(int((tmp_path / "child").read_text()))
 
 

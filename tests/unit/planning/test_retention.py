@@ -113,10 +113,9 @@ def test_unlimited_keeps_every_one() -> None:
     assert not decide([point(day(n)) for n in range(9)], Rules(last=-1), NOW, "UTC").remove
 
 
-def test_a_retired_service_keeps_its_points_until_asked() -> None:
+def test_a_retired_service_keeps_its_points() -> None:
     points = [point(day(n), retired=True) for n in range(3)]
     assert kept(decide(points, Rules(last=1), NOW, "UTC"))[day(2)] == ("its service is retired",)
-    assert len(decide(points, Rules(last=1), NOW, "UTC", forget_retired=True).remove) == 2
 
 
 @pytest.mark.parametrize("bad", [Rules(last=-2), Rules(within="7"), Rules(within_daily="1w"), Rules(within="-1d")])

@@ -12,7 +12,6 @@ import pytest
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.adapters.launch import Tail, launch, memory_file, polite
 from orchestrator.adapters.process import TAIL
-from orchestrator.adapters.spawn import wide_pipe
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.errors import Interrupted, ResguardoError, ToolMissing
 from orchestrator.model.execution import Action
@@ -54,7 +53,7 @@ def test_the_environment_is_ours_alone(undo: RunUndo, monkeypatch: pytest.Monkey
 
 
 def test_a_child_has_three_descriptors_and_its_own_session(undo: RunUndo) -> None:
-    read, write = wide_pipe()
+    read, write = os.pipe()
     os.set_inheritable(write, False)
     assert output_of(["ls", "/proc/self/fd"], undo).split() == [b"0", b"1", b"2", b"3"]  # 3: ls's own
     child = launch(["sleep", "60"], undo=undo)
@@ -179,16 +178,6 @@ def test_lines_of_a_growing_file(undo: RunUndo) -> None:
     assert tail.lines() == [b"two", b"", b"three"]
     assert tail.rest() == b"rest"
     os.close(fd)
-
-
-def test_pipes_are_wide_and_broken_ones_are_seen(undo: RunUndo) -> None:
-    read, write = wide_pipe()
-    os.set_blocking(write, False)
-    assert os.write(write, bytes(1 << 20)) == 1 << 20
-    os.close(read)
-    with pytest.raises(BrokenPipeError):
-        os.write(write, b"x")
-    os.close(write)
 
 
 def test_politeness(undo: RunUndo) -> None:

@@ -20,7 +20,6 @@ import pytest
 from orchestrator.adapters import pump
 from orchestrator.adapters.intake import HostIntake, HostIntakes
 from orchestrator.adapters.interrupts import Interrupts
-from orchestrator.adapters.spawn import wide_pipe
 from orchestrator.adapters.stage import FileStage
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import reconcile
@@ -55,7 +54,7 @@ def running(intake: HostIntake, tmp_path: Path) -> Iterator[subprocess.Popen[byt
 
 def piped(data: bytes) -> int:
     """Return the readable end of a pipe into which a thread writes `data`."""
-    read, write = wide_pipe()
+    read, write = os.pipe()
 
     def fill() -> None:
         view = memoryview(data)
@@ -284,7 +283,6 @@ import os, sys, threading
 from orchestrator.adapters.intake import HostIntakes
 from orchestrator.adapters.launch import launch, memory_file
 from orchestrator.adapters.private import socket_dir
-from orchestrator.adapters.spawn import wide_pipe
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.execution import Trailer
@@ -295,7 +293,7 @@ intake = HostIntakes(socket_dir(state, undo)).open()
 base = [restic, "-r", repository + "/repository", "-p", repository + "/key", "--no-cache", "-q", "backup"]
 running = launch(base + ["--stdin-filename", "dump.sql", "--stdin-from-command", "--", *intake.argv],
                  undo=undo, role="restic", repository="local", stdout=memory_file())
-read, write = wide_pipe()
+read, write = os.pipe()
 dump = launch(["sh", "-c", "while :; do head -c 300000 /dev/urandom; sleep 0.02; done"], undo=undo, stdout=write)
 os.close(write)
 intake.feed(read, Trailer(min_bytes=1), deadline=30)
