@@ -250,7 +250,7 @@ class Sentinel:
             return {"error": f"process {action['pid']} is not the one that was started"}
         number = str(self._count + 1)
         try:
-            append(self._journal, {"id": number, "action": action})
+            append(self._journal, {"id": number, "action": action}, durable=request["durable"])
         except OSError as error:
             return {"error": f"the journal cannot be written: {error.strerror}"}
         self._count += 1

@@ -20,7 +20,7 @@ from orchestrator.adapters.journal import Journal, Owner
 from orchestrator.adapters.spawn import spawn
 from orchestrator.adapters.state import StateFolder
 from orchestrator.model.errors import DataDamaged, Precondition, ResguardoError
-from orchestrator.model.execution import Action, KillProcess
+from orchestrator.model.execution import Action, KillProcess, RemovePath
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import RESTORING
 
@@ -68,12 +68,19 @@ class RunUndo:
         Raises ResguardoError when the sentinel is gone or refuses: then the action must not be done.
         """
         with self._lock:
-            answer = self._ask(self._started(), {"do": "register", "action": asdict(action)})
+            answer = self._ask(self._started(), {"do": "register", "action": asdict(action), "durable": self._outlasts_power(action)})
             if "id" not in answer:
                 raise ResguardoError(f"run {self.run}: {answer['error']}", hint="nothing was started")
             self._pending[answer["id"]] = action
         reach("journal.appended")
         return str(answer["id"])
+
+    def _outlasts_power(self, action: Action) -> bool:
+        """Whether what must be undone is still there after the machine lost power: then the journal is synced first.
+
+        Processes are not, nor is what lies in memory (/run); a process's death alone loses nothing that was written.
+        """
+        return isinstance(action, RemovePath) and not action.path.startswith("/run/")
 
     def done(self, action_id: str) -> None:
         """Say that this needs no undoing any more. Never raises: a dead sentinel is found by the next register."""
