@@ -126,9 +126,7 @@ class Health(PolicyModel):
     """
 
     max_age: Duration = Field(default=26 * HOUR, description="The newest restore point may be this old.")
-    min_free: Size = Field(
-        default=GIB, description="Less free on a local repository's disk is worth a warning."
-    )
+    min_free: Size = Field(default=GIB, description="Less free on a local repository's disk is worth a warning.")
     max_duration: Duration | None = Field(default=None, description="A backup that takes longer is worth a warning.")
 
 

@@ -58,7 +58,8 @@ def test_hostile_names_come_back_equal(repository: ResticRepository, undo: RunUn
     end = repository.backup_paths(PathSet((str(source),)), tags(), undo).wait()
     assert (end.files, end.partial, end.unreadable) == (len(HOSTILE), False, ())
     back = repository.restore(end.snapshot, str(tmp_path / "back"), undo, verify=True)
-    assert (back.files, back.errors) == (len(HOSTILE), ())
+    # restic counts the folders that lead to them as well
+    assert (back.files, back.errors) == (len(HOSTILE) + len(source.parents), ())
     assert _tree(Path(f"{tmp_path}/back{source}")) == _tree(source)
 
 
