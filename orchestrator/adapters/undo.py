@@ -68,7 +68,8 @@ class RunUndo:
         Raises ResguardoError when the sentinel is gone or refuses: then the action must not be done.
         """
         with self._lock:
-            answer = self._ask(self._started(), {"do": "register", "action": asdict(action), "durable": self._outlasts_power(action)})
+            order = {"do": "register", "action": asdict(action), "durable": self._outlasts_power(action)}
+            answer = self._ask(self._started(), order)
             if "id" not in answer:
                 raise ResguardoError(f"run {self.run}: {answer['error']}", hint="nothing was started")
             self._pending[answer["id"]] = action

@@ -98,7 +98,7 @@ def test_damage_is_seen_by_every_reader(
     with pytest.raises(DataDamaged, match="resguardo verify"):
         repository.read(stored.snapshot, large, undo, limit=6_000_000)
     end = repository.restore(stored.snapshot, str(tmp_path / "target"), undo)
-    assert [path for path, _ in end.errors] == [large]
+    assert {path for path, _ in end.errors} == {large}  # 0.19 may tell it once for each damaged blob
     assert repository.check(undo, data="all").errors
     assert repository.check(undo).errors == (), "structure alone does not show a flipped byte"
 
