@@ -23,7 +23,7 @@ _LEVELS = {"failed": logging.ERROR, "partial": logging.WARNING, "warning": loggi
 _FIELDS = ("event", "run", "service", "source", "repository", "hint")
 
 
-class Limits(Protocol):
+class LogLimits(Protocol):
     """keep: seconds until a log file is removed · size: bytes of one file before a new one begins."""
 
     @property
@@ -64,7 +64,7 @@ class RotatingFile(logging.Handler):
     What cannot be written is dropped: a full disk under the log must not fail a backup, whose record is the catalog.
     """
 
-    def __init__(self, folder: str, limits: Limits) -> None:
+    def __init__(self, folder: str, limits: LogLimits) -> None:
         super().__init__()
         self._path = os.path.join(folder, NAME)
         self._folder = folder
@@ -116,7 +116,7 @@ class RotatingFile(logging.Handler):
 class EventLog:
     """Writes events to the log of one state folder. known: returns the secrets that were resolved so far."""
 
-    def __init__(self, folder: str, limits: Limits, known: Callable[[], Iterable[Secret]] = tuple) -> None:
+    def __init__(self, folder: str, limits: LogLimits, known: Callable[[], Iterable[Secret]] = tuple) -> None:
         handler = RotatingFile(folder, limits)
         handler.setFormatter(JsonFormatter(Redactor(known)))
         # One logger for each folder: two policies in one process must not share a file.

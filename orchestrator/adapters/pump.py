@@ -64,7 +64,8 @@ def copy_checked(
 ) -> tuple[int, str, str]:
     """Copy to the end of `source`; return bytes, SHA-256 in hex, and the problem ("" when the check holds).
 
-    It stops early where going on is no use: at a wrong beginning, and after more than `cap` bytes. Raises OSError.
+    It stops early where going on is no use: at a wrong beginning, and after more than `cap` bytes.
+    Raises CannotWrite, OSError.
     """
     buffer = memoryview(bytearray(BUFFER))
     digest = hashlib.sha256()
@@ -93,11 +94,18 @@ def copy_checked(
     return total, digest.hexdigest(), check.problem(total, head, end)
 
 
+class CannotWrite(OSError):
+    """The target of a copy takes no more; an error of its source is a plain OSError."""
+
+
 def write_all(target: int, chunk: memoryview) -> None:
-    """Write the whole chunk."""
-    written = os.write(target, chunk)
+    """Write the whole chunk. Raises CannotWrite."""
+    written = 0
     while written < len(chunk):
-        written += os.write(target, chunk[written:])
+        try:
+            written += os.write(target, chunk[written:])
+        except OSError as error:
+            raise CannotWrite(*error.args) from error
 
 
 class Pump:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
@@ -11,6 +12,8 @@ from orchestrator.model.secret import Secret
 MASK = "***"
 # Shorter secrets would blank out ordinary words; nobody is protected by them.
 _SHORTEST = 4
+# user:password@ of a URL; the user may be empty, the password may hold anything but a slash or a space.
+_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^/\s:@]*):[^/\s]*@", re.IGNORECASE)
 
 
 def forms(text: str) -> set[str]:
@@ -47,6 +50,16 @@ def conceal(text: str, words: Iterable[str]) -> str:
         if word:
             text = text.replace(word, MASK)
     return text
+
+
+def redact_url(text: str) -> str:
+    """Replace the password of every URL in `text` by `***`; the user stays."""
+    return _USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Replace URL passwords, and every given secret in each of its forms, by `***`."""
+    return redact_url(conceal(text, set[str]().union(*(forms(secret) for secret in secrets))))
 
 
 class Redactor:

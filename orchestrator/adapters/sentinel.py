@@ -50,6 +50,12 @@ def start_of(pid: int) -> int | None:
     return int(fields[19]) if fields else None
 
 
+def living() -> dict[int, int]:
+    """Return PID → start time of every process that we can see; one that only waits to be reaped lives no more."""
+    stats = {int(name): _stat_of(int(name)) for name in filter(str.isdigit, os.listdir("/proc"))}
+    return {pid: int(fields[19]) for pid, fields in stats.items() if fields and fields[0] not in (b"Z", b"X")}
+
+
 def _stat_of(pid: int) -> list[bytes] | None:
     """Return the fields after the command's name, which may hold any byte; the first is the state."""
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from orchestrator.adapters import pump
 from orchestrator.adapters.interrupts import PROCESS, Interrupts
-from orchestrator.model.errors import DeadlineExceeded, DiskFull, DumpFailed
+from orchestrator.model.errors import DeadlineExceeded, DiskFull, DumpFailed, Precondition
 from orchestrator.model.execution import Outgrown, StreamReport, Trailer
 
 
@@ -31,14 +31,20 @@ class FileStage:
         stall: float | None = None,
     ) -> StreamReport:
         """See the port; a file that did not become whole is removed."""
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unwritable(path, error) from error
         watch = self._watch(fd, deadline, stall)
         check = pump.Check(trailer.magic, trailer.footer, trailer.tail, trailer.min_bytes)
         try:
             total, digest, problem = pump.copy_checked(fd, target, check, on_bytes=on_bytes, before_read=watch, cap=cap)
+        except pump.CannotWrite as error:
+            os.unlink(path)
+            raise _unwritable(path, error) from error
         except OSError as error:
             os.unlink(path)
-            raise _explain(path, error) from error
+            raise DumpFailed(f"the dump cannot be read: {error.strerror}") from error
         except BaseException:
             os.unlink(path)
             raise
@@ -65,7 +71,8 @@ class FileStage:
         return watch
 
 
-def _explain(path: str, error: OSError) -> DiskFull | DumpFailed:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"staging file {path}: {error.strerror}", hint="lower staging.max, or free space")
-    return DumpFailed(f"the dump cannot be read: {error.strerror}")
+def _unwritable(path: str, error: OSError) -> Precondition:
+    message = f"staging file {path}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFull(message, hint="lower staging.max, or free space")
+    return Precondition(message, hint="look at the disk that it lies on, or set staging.dir")

@@ -214,7 +214,8 @@ class Stage(Protocol):
     ) -> StreamReport:
         """Read `fd` to its end into the new 0600 file `path`. Seconds as in `Intake.report`.
 
-        Raises Outgrown (over `cap` bytes), DeadlineExceeded, Interrupted, DiskFull, DumpFailed (unreadable `fd`).
+        Raises Outgrown (over `cap` bytes), DeadlineExceeded, Interrupted, DiskFull, Precondition (`path` cannot be
+        written), DumpFailed (`fd` cannot be read).
         """
 
 

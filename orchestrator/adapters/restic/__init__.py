@@ -2,6 +2,6 @@
 
 from orchestrator.adapters.restic.repository import ResticRepository
 from orchestrator.adapters.restic.settings import Settings
-from orchestrator.adapters.restic.surroundings import settle_locks
+from orchestrator.adapters.restic.settling import settle_locks
 
 __all__ = ["ResticRepository", "Settings", "settle_locks"]

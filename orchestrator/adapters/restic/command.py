@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.adapters.launch import Tail, memory_file, polite
+from orchestrator.adapters.redaction import redact
 from orchestrator.adapters.restic import environment, version
 from orchestrator.adapters.restic.environment import MakeDir, Room
 from orchestrator.adapters.restic.outcome import Outcome
 from orchestrator.adapters.restic.patience import Patience, activity_of
-from orchestrator.adapters.restic.redact import redact
 from orchestrator.adapters.restic.settings import Settings
 from orchestrator.model.execution import Exit, Proc, Role, Undo
 

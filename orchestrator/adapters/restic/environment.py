@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from orchestrator.adapters.restic.settings import Settings
+from orchestrator.adapters.sentinel import remove_path
 from orchestrator.model.errors import WrongPassword
 from orchestrator.model.execution import Undo
 from orchestrator.model.secret import Secret
@@ -64,7 +65,8 @@ class Room:
 
     def remove(self) -> None:
         """Remove the directory and all in it; what cannot be removed now stays registered."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            remove_path(self.path)
         if not os.path.lexists(self.path):
             self._undo.done(self._action)
 

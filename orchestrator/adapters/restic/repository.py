@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from orchestrator.adapters.launch import launch
+from orchestrator.adapters.redaction import redact_url
 from orchestrator.adapters.restic import backup, listing, outcome, reading
 from orchestrator.adapters.restic.backup import PathsBackup, StreamBackup
 from orchestrator.adapters.restic.command import Launcher, Request, Runner, is_remote
 from orchestrator.adapters.restic.environment import MakeDir
 from orchestrator.adapters.restic.outcome import Outcome, raise_unless
 from orchestrator.adapters.restic.reading import Read
-from orchestrator.adapters.restic.redact import redact_url
 from orchestrator.adapters.restic.settings import Settings
 from orchestrator.model.engine import PathSet
 from orchestrator.model.execution import Undo

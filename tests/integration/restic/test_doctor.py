@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.adapters.launch import launch, name_process
 from orchestrator.adapters.restic import ResticRepository, settle_locks
-from orchestrator.adapters.restic.surroundings import here
+from orchestrator.adapters.restic.settling import here
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.errors import RepositoryLocked
 from orchestrator.model.execution import Exit, KillProcess

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.adapters.stage import FileStage
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import reconcile
-from orchestrator.model.errors import Bug, DeadlineExceeded, DiskFull, DumpFailed, Interrupted
+from orchestrator.model.errors import Bug, DeadlineExceeded, DiskFull, DumpFailed, Interrupted, Precondition
 from orchestrator.model.execution import Outgrown, StreamReport, Trailer
 from tests.places import let_others_in
 from tests.unit.adapters.host.help import lives, marked, until
@@ -361,6 +362,26 @@ def test_a_staged_dump_that_freezes_or_is_interrupted(tmp_path: Path) -> None:
         stage(read, str(tmp_path / "dump"), TRAILER)
     os.close(read)
     os.close(write)
+    assert not (tmp_path / "dump").exists()
+
+
+def test_what_cannot_be_read_and_what_cannot_be_written_are_told_apart(tmp_path: Path) -> None:
+    unreadable = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(DumpFailed, match="the dump cannot be read: Is a directory"):
+        FileStage()(unreadable, str(tmp_path / "dump"), TRAILER)
+    os.close(unreadable)
+    assert not (tmp_path / "dump").exists()
+    fd = piped(DATA)
+    with pytest.raises(Precondition, match=r"staging file .*/missing/dump: No such file"):
+        FileStage()(fd, str(tmp_path / "missing" / "dump"), TRAILER)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(DiskFull, match=r"staging file .*/dump: File too large"):
+            FileStage()(fd, str(tmp_path / "dump"), TRAILER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        os.close(fd)
     assert not (tmp_path / "dump").exists()
 
 

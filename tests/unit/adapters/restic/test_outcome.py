@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from orchestrator.adapters.redaction import redact, redact_url
 from orchestrator.adapters.restic import outcome
 from orchestrator.adapters.restic.outcome import Outcome
-from orchestrator.adapters.restic.redact import redact, redact_url
 from orchestrator.model.errors import (
     DeadlineExceeded,
     DiskFull,
