@@ -122,8 +122,9 @@ class TestSqlite(StreamConformance):
         "dangling link": Precondition,
         "fifo": Precondition,
         "empty": Precondition,
-        "text": Precondition,
-        "encrypted": Precondition,
+        "a few bytes": Precondition,
+        "text": None,
+        "encrypted": None,
         "damaged page": None,
         "cut": None,
         "missing index entry": None,
@@ -228,6 +229,16 @@ class TestSqlite(StreamConformance):
         )
         assert taken.data[18:20] == path.read_bytes()[18:20]
 
+    def test_a_probe_starts_no_process_and_opens_nothing(
+        self, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "watched.db"
+        fill(path)
+        opened = subprocess.run(
+            [sys.executable, "-c", PROBE, str(path)], check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+        assert opened == f"{path.stat().st_size} []\n"
+
     def test_image_alone_is_the_database(self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
         plain = tmp_path / "plain.db"
         before = self.fingerprint(item, None)
@@ -323,7 +334,8 @@ class TestSqlite(StreamConformance):
                 assert source.options.path in said[label]
         assert "no such file" in said["missing"]
         assert "is empty" in said["empty"]
-        assert "not an SQLite database" in said["encrypted"]
+        for label in ("a few bytes", "text", "encrypted"):
+            assert "not an SQLite database" in said[label]
         assert "locked" in said["exclusively locked"]
         assert "transaction" in said["hot journal"]
         assert "refer to rows" in said["broken reference"]
@@ -341,6 +353,10 @@ class TestSqlite(StreamConformance):
             assert "to write in its directory" in wal
             assert "'kind': 'rights'" in wal
             os.chmod(path, 0o600)
+            assert (
+                as_nobody(lambda: _look(path))
+                == f"RightsMissing: {path!r}: cannot be read\nHINT: run as its owner or as root"
+            )
             assert "'kind': 'rights'" in as_nobody(lambda: work("dump", [path, out, "1", "full"]))
             os.chmod(folder, 0o700)
             assert as_nobody(lambda: _look(path)).startswith("RightsMissing")
@@ -414,6 +430,20 @@ class TestSqlite(StreamConformance):
         assert name == str(tmp_path / "beside.db")
         assert ENGINE.swap(item, "beside.db", "old.db", at, undo).name == str(tmp_path / "old.db")
 
+
+PROBE = """
+import sys
+from pathlib import Path
+from orchestrator.engines.sqlite import ENGINE, Options
+from orchestrator.model.engine import Source
+options = Options.model_validate({"path": sys.argv[1]}, context={"directory": "/"})
+source = Source("shop", "main", "sqlite", "default", 60.0, options, lambda _: None)
+seen = []
+ENGINE.probe(source, None, None)
+watched = ("open", "subprocess.Popen", "os.posix_spawn", "os.exec", "os.fork")
+sys.addaudithook(lambda event, arguments: seen.append((event, arguments)) if event in watched else None)
+print(ENGINE.probe(source, None, None).items[0].bytes, seen)
+"""
 
 LATE = """
 import os, sqlite3, sys
@@ -521,6 +551,7 @@ _breakers: dict[str, Callable[[Path], object]] = {
     "dangling link": lambda path: path.symlink_to("nowhere"),
     "fifo": os.mkfifo,
     "empty": lambda path: path.touch(),
+    "a few bytes": lambda path: (path.write_bytes(b"SQLite format 3\0"), None)[1],
     "text": lambda path: (path.write_text("just some notes\n" * 100), None)[1],
     "encrypted": lambda path: (path.write_bytes(os.urandom(8192)), None)[1],
     "damaged page": _damage_page,
