@@ -34,12 +34,11 @@ def launch(
     stdin: int | None = None,
     stdout: int | None = None,
     stderr: int | None = None,
-    cwd: str = "/",
     deadline: float | None = None,
     interrupts: Interrupts = PROCESS,
     on_end: Callable[[], None] | None = None,
 ) -> Child:
-    """Start argv (no shell looks at it) in its own session with a clean environment plus `env`.
+    """Start argv (no shell looks at it) in its own session, in /, with a clean environment plus `env`.
 
     stdin, stdout: descriptors, None is /dev/null; stderr: None is a file whose tail is in Exit. The caller closes its
     own. For restic give a file as stdout (`memory_file`), never a pipe: when we die restic must be able to write while
@@ -50,7 +49,7 @@ def launch(
     given = {0: stdin, 1: stdout, 2: stderr if said is None else said.fd}
     fds = {target: fd for target, fd in given.items() if fd is not None}
     try:
-        pid, release = _start_blocked(argv, env, fds, cwd)
+        pid, release = _start_blocked(argv, env, fds)
         action = _acknowledge(undo, pid, release, role, repository)
     except BaseException:
         if said is not None:
@@ -71,14 +70,12 @@ def launch(
     return child
 
 
-def _start_blocked(
-    argv: Sequence[str], env: Mapping[str, str] | None, fds: Mapping[int, int], cwd: str
-) -> tuple[int, int]:
+def _start_blocked(argv: Sequence[str], env: Mapping[str, str] | None, fds: Mapping[int, int]) -> tuple[int, int]:
     """Start the shell that waits at the gate; return its PID and the descriptor to write a line to."""
     program = find(argv[0])
     gate, release = os.pipe()
     try:
-        line = (SHELL, "-c", _BLOCKED, cwd, program, *argv[1:])
+        line = (SHELL, "-c", _BLOCKED, "/", program, *argv[1:])
         return spawn(line, clean_environment(env), {**fds, GATE: gate}), release
     except OSError as error:
         os.close(release)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from orchestrator.policy.base import Name, PolicyModel, Whole
 from orchestrator.policy.fault import fault, shown
@@ -86,7 +86,7 @@ class RetentionPolicy(PolicyModel):
 
     @field_validator("tiers")
     @classmethod
-    def _has_default(cls, tiers: dict[str, KeepRules], _info: ValidationInfo) -> dict[str, KeepRules]:
+    def _has_default(cls, tiers: dict[str, KeepRules]) -> dict[str, KeepRules]:
         if DEFAULT_TIER not in tiers:
             raise fault(NO_DEFAULT, NO_DEFAULT_HINT)
         return tiers

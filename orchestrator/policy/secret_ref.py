@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from orchestrator.policy.base import PolicyModel
 from orchestrator.policy.fault import fault
@@ -69,7 +69,7 @@ class SecretRef(PolicyModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_of_three(cls, value: Any, _info: ValidationInfo) -> Any:
+    def _one_of_three(cls, value: Any) -> Any:
         if isinstance(value, SecretRef):
             return value
         if not isinstance(value, dict):

@@ -64,11 +64,11 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         version, text = session.version, str(session.value("SHOW server_version"))
         tools = choose(at, undo, version, options.tools)
         names = _names(session, options)
-        looks = {first: _look(session, target)} if first in names else {}
+        looks = {first: _look(session)} if first in names else {}
     for name in names:
         if name not in looks:
             with connect(target, name) as session:
-                looks[name] = _look(session, target)
+                looks[name] = _look(session)
     findings = [finding for name in names for finding in judge(name, looks[name], target, version)]
     return Facts(
         _items(source, looks, names),
@@ -88,7 +88,7 @@ def _names(session: Session, options: Options) -> list[str]:
     return wanted
 
 
-def _look(session: Session, target: Target) -> Look:
+def _look(session: Session) -> Look:
     # Only superusers may read pg_subscription before version 16; others are told by pg_dump's own warning.
     allowed = session.value("SELECT has_table_privilege('pg_catalog.pg_subscription', 'SELECT')")
     query = _RIGHTS
@@ -96,7 +96,6 @@ def _look(session: Session, target: Target) -> Look:
         line = next(line for line in _RIGHTS.splitlines() if _SUBSCRIPTIONS_HIDDEN in line)
         query = _RIGHTS.replace(line, "  0,")
     unreadable, hidden, large, subscriptions, size, superuser = session.execute(query)[0]
-    del target
     return Look(unreadable or (), hidden or (), int(large), int(subscriptions), int(size), bool(superuser))
 
 
