@@ -11,6 +11,7 @@ sshd openssh-server /usr/sbin/sshd
 sqlite3 sqlite3 /usr/bin/sqlite3
 shellcheck shellcheck /usr/bin/shellcheck
 chattr e2fsprogs /usr/bin/chattr
+mount mount /usr/bin/mount
 rest-server restic-rest-server .tools/bin/rest-server
 rclone rclone .tools/bin/rclone'
 
@@ -68,7 +69,7 @@ test_rclone() {
 ensure_components() {
     local suite version
     if can_apt_install; then
-        without_services apt_install postgresql postgresql-contrib openssh-server sqlite3 shellcheck e2fsprogs ||
+        without_services apt_install postgresql postgresql-contrib openssh-server sqlite3 shellcheck e2fsprogs mount ||
             warn "apt could not install everything: tests that need it are skipped"
     fi
     if has apt-get && has dpkg; then
