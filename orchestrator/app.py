@@ -100,6 +100,7 @@ class App:
         PROCESS.install()
         app = cls(load(policy_path, engines.Options()), state, progress, command)
         policy = app.config.policy
+        state.use_staging(policy.staging.dir)
         last_good.remember(
             state, last_good.LastGood(host=policy.host, directory=app.config.directory, notify=policy.notify)
         )
@@ -193,7 +194,7 @@ class App:
         places = {
             "the repository": stores,
             "resguardo's state": (self.state.root,),
-            "resguardo's staging": (self.state.runtime,),
+            "resguardo's staging": (self.state.runtime, self.state.staging_path),
         }
         return Surroundings(
             machine=machine.machine_id(self.state),
@@ -202,7 +203,7 @@ class App:
             memory=machine.available_memory,
             real=os.path.realpath,
             staging=self._staging,
-            stage_free=lambda: machine.free_bytes(self.state.runtime),
+            stage_free=lambda: machine.free_bytes(self.state.staging_path),
         )
 
     def _staging(self, place: str, undo: Undo) -> AbstractContextManager[str]:

@@ -70,6 +70,8 @@ def test_no_output_is_too_odd(text: str) -> None:
     assert lines.instant(text) is None or lines.instant(text)
 
 
-@given(st.dictionaries(st.text(), st.recursive(st.none() | st.text() | st.integers(), st.lists, max_leaves=8), max_size=4))
+@given(
+    st.dictionaries(st.text(), st.recursive(st.none() | st.text() | st.integers(), st.lists, max_leaves=8), max_size=4)
+)
 def test_every_object_is_found(value: dict[str, object]) -> None:
     assert list(lines.objects(f"noise\n\x1b[2K{json.dumps(value)}\nnoise")) == [value]
