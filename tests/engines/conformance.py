@@ -366,6 +366,10 @@ class StreamConformance(EngineConformance):
         with PipeData(taken.data) as data:
             return self.engine.restore(item, data, to, at, undo)
 
+    def lasting(self, data: bytes) -> bytes:
+        """Return a dump without what this machine cannot keep the same from one dump to the next; seldom anything."""
+        return data
+
     @contextmanager
     def large_dump(self, at: Executor, undo: RecordingUndo, tmp: Path) -> Iterator[Any]:
         """A dump that is under way: its producer waits for us, since its pipe is full."""
@@ -396,7 +400,7 @@ class StreamConformance(EngineConformance):
         if not self.repeatable:
             pytest.skip("does not apply: this engine's dumps differ from time to time")
         first, second = (self.take(item, at, undo) for _ in range(2))
-        assert first.data == second.data
+        assert self.lasting(first.data) == self.lasting(second.data)
         assert first.end.counts == second.end.counts
 
     def test_dump_under_writes_is_consistent(

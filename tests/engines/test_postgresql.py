@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -159,6 +160,12 @@ class TestPostgresql(StreamConformance):
         with made(self.server, "shop", sql):
             yield source_of(self.server, secret="wrong", **more)
         self.server.psql("DROP ROLE weak")
+
+    def lasting(self, data: bytes) -> bytes:
+        if Path("/etc/machine-id").exists():
+            return data
+        # without the machine's ID there is no key that stays the same and cannot be guessed: pg_dump takes a random one
+        return re.sub(rb"(?m)^(\\(?:un)?restrict) [0-9A-Za-z]+$", rb"\1", data)
 
     def item_of(self, source: Source) -> Item:
         return Item(source, source.options.database, "sql")
