@@ -160,6 +160,7 @@ class App:
                     source.timeout,
                     source.options,
                     self.secrets,
+                    PROCESS.wait,
                 )
 
     def _engines(self) -> dict[str, Engine]:

@@ -1,17 +1,18 @@
-"""INT, TERM and HUP as something that any number of threads can wait for beside other descriptors."""
+"""INT, TERM, HUP and QUIT as something that any number of threads can wait for beside other descriptors."""
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Iterable
 from types import FrameType
 
 from orchestrator.model.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, Interrupted
+from orchestrator.model.waiting import poll
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+__all__ = ["PROCESS", "SIGNALS", "Interrupts", "poll"]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Interrupts:
@@ -28,7 +29,7 @@ class Interrupts:
         self._lock = threading.Lock()
 
     def install(self) -> None:
-        """Take over INT, TERM and HUP; call it from the main thread. A signal that nohup ignores stays ignored."""
+        """Take over these signals; call it from the main thread. One that nohup ignores stays ignored."""
         signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -49,7 +50,7 @@ class Interrupts:
         os.write(self._tell, bytes([number]))
 
     def check(self) -> None:
-        """Raise Interrupted (exit 130 for INT, 143 for TERM and HUP) if we were told to stop."""
+        """Raise Interrupted (exit 130 for INT, 143 for the others) if we were told to stop."""
         number = self.signal
         if number is None:
             return
@@ -66,14 +67,6 @@ class Interrupts:
 
 def _noted(_number: int, _frame: FrameType | None) -> None:
     """Keep the interpreter from ending: the signal's number was written already."""
-
-
-def poll(fds: Iterable[int], seconds: float | None) -> set[int]:
-    """Return which descriptors are readable or hung up, waiting at most `seconds` (None: as long as it takes)."""
-    poller = select.poll()
-    for fd in fds:
-        poller.register(fd, select.POLLIN)
-    return {fd for fd, _ in poller.poll(None if seconds is None else max(0, seconds) * 1000)}
 
 
 PROCESS = Interrupts()

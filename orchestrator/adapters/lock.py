@@ -28,13 +28,26 @@ class RunLock:
     @contextmanager
     def acquire(self, wait: float = 0.0) -> Iterator[None]:
         """Hold the lock for the block; wait up to `wait` seconds for it. Raises RunLocked, Interrupted."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + wait
+        fd = self._take_named(until)
         try:
-            self._take(fd, time.monotonic() + wait)
             self._sign(fd)
             yield
             os.ftruncate(fd, 0)
         finally:
+            os.close(fd)
+
+    def _take_named(self, until: float) -> int:
+        """Return the locked file that bears the name: one that was unlinked meanwhile keeps nobody else out."""
+        while True:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._take(fd, until)
+                if _same_file(fd, self._path):
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
             os.close(fd)
 
     def _take(self, fd: int, until: float) -> None:
@@ -66,3 +79,10 @@ class RunLock:
         return RunLocked(
             f"another run holds the lock {self._path}: {who}", hint="wait for it to end, or use --wait to queue"
         )
+
+
+def _same_file(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import shlex
 import signal
 import stat
@@ -13,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from orchestrator.adapters.interrupts import PROCESS, Interrupts
 from orchestrator.model.errors import Precondition, RightsMissing
 from orchestrator.model.secret import Secret
 from orchestrator.policy.secret_ref import SecretRef
@@ -25,15 +25,26 @@ _PASSED_ON = ("PATH", "HOME", "LANG")
 class SecretStore:
     """Resolves references, each once. directory: of policy.yml, where commands run. May be called from threads."""
 
-    def __init__(self, directory: str, environ: Mapping[str, str] | None = None, *, deadline: float = DEADLINE) -> None:
+    def __init__(
+        self,
+        directory: str,
+        environ: Mapping[str, str] | None = None,
+        *,
+        deadline: float = DEADLINE,
+        interrupts: Interrupts = PROCESS,
+    ) -> None:
         self._directory = directory
         self._environ = os.environ if environ is None else environ
         self._deadline = deadline
+        self._interrupts = interrupts
         self._known: dict[SecretRef, Secret] = {}
         self._lock = threading.Lock()
 
     def __call__(self, ref: SecretRef) -> Secret:
-        """Return the secret. Raises RightsMissing (a file's mode or owner), Precondition (absent, empty, failed)."""
+        """Return the secret.
+
+        Raises RightsMissing (a file's mode or owner), Precondition (absent, empty, failed), Interrupted.
+        """
         with self._lock:
             if ref not in self._known:
                 self._known[ref] = self._resolve(ref)
@@ -55,7 +66,7 @@ class SecretStore:
         what = f"the secret's command {argv[0]}"
         env = {name: self._environ[name] for name in _PASSED_ON if name in self._environ}
         try:
-            code, output = _capture(argv, self._directory, env, self._deadline)
+            code, output = _capture(argv, self._directory, env, self._deadline, self._interrupts)
         except TimeoutError:
             hint = "it may be waiting for an answer; it must work without a terminal"
             raise Precondition(f"{what} took longer than {self._deadline:g} s", hint) from None
@@ -68,8 +79,14 @@ class SecretStore:
         return _secret(output, what)
 
 
-def _capture(argv: tuple[str, ...], directory: str, env: Mapping[str, str], deadline: float) -> tuple[int, bytes]:
-    """Return exit code and output, at most a byte more than a secret may have. Raises TimeoutError, OSError."""
+def _capture(
+    argv: tuple[str, ...], directory: str, env: Mapping[str, str], deadline: float, interrupts: Interrupts
+) -> tuple[int, bytes]:
+    """Return exit code and output, at most a byte more than a secret may have.
+
+    Raises TimeoutError, OSError, Interrupted; then it is killed with all its children.
+    """
+    interrupts.check()
     # Its stderr is not kept: a program that fails may print what it knows. Its session is its own, to end it whole.
     child = subprocess.Popen(
         argv,
@@ -83,29 +100,39 @@ def _capture(argv: tuple[str, ...], directory: str, env: Mapping[str, str], dead
     with child:
         try:
             until = time.monotonic() + deadline
-            output = _read(child, until)
-            return (0 if len(output) > MAX_BYTES else child.wait(max(0.0, until - time.monotonic()))), output
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
+            output = _read(child, until, interrupts)
+            return (0 if len(output) > MAX_BYTES else _code(child, until, interrupts)), output
         finally:
             # Not yet reaped, or its group lives on in the background: either way the number is still the group's.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
 
 
-def _read(child: subprocess.Popen[bytes], until: float) -> bytes:
+def _read(child: subprocess.Popen[bytes], until: float, interrupts: Interrupts) -> bytes:
     output = b""
     assert child.stdout is not None  # noqa: S101 - asked for with PIPE
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ)
-        while len(output) <= MAX_BYTES:
-            if not selector.select(max(0.0, until - time.monotonic())):
-                raise TimeoutError
-            block = os.read(child.stdout.fileno(), MAX_BYTES + 1 - len(output))
-            if not block:
-                break
-            output += block
+    fd = child.stdout.fileno()
+    while len(output) <= MAX_BYTES:
+        _await(fd, until, interrupts)
+        block = os.read(fd, MAX_BYTES + 1 - len(output))
+        if not block:
+            break
+        output += block
     return output
+
+
+def _code(child: subprocess.Popen[bytes], until: float, interrupts: Interrupts) -> int:
+    ended = os.pidfd_open(child.pid)
+    try:
+        _await(ended, until, interrupts)
+    finally:
+        os.close(ended)
+    return child.wait()
+
+
+def _await(fd: int, until: float, interrupts: Interrupts) -> None:
+    if not interrupts.wait((fd,), max(0.0, until - time.monotonic())):
+        raise TimeoutError
 
 
 def _from_file(path: str) -> Secret:

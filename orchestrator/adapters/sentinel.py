@@ -278,7 +278,7 @@ class Sentinel:
 
 def main() -> int:
     """Run as a program; descriptors 3 and 4 are described above."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     head = json.loads(os.pread(JOURNAL, LONGEST, 0).splitlines()[0])
     with socket.socket(fileno=SOCKET) as link:

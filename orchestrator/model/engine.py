@@ -13,12 +13,17 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from orchestrator.model.execution import Executor, Finding, Proc, Trailer, Undo
+from orchestrator.model.owner import Owner
 from orchestrator.model.secret import SecretResolver
+from orchestrator.model.waiting import Wait, poll
 
 
 @dataclass(frozen=True)
 class Source:
-    """One thing that a service holds, as configured. `options` is an instance of the engine's own Options model."""
+    """One thing that a service holds, as configured. `options` is an instance of the engine's own Options model.
+
+    wait: with which an engine waits for a driver of its own, so that a run that is told to stop does so.
+    """
 
     service: str
     name: str
@@ -27,6 +32,7 @@ class Source:
     timeout: float
     options: Any
     resolve: SecretResolver = field(repr=False, compare=False)
+    wait: Wait = field(default=poll, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -39,7 +45,8 @@ class Item:
     """A part of a source that is stored by itself: a database, the globals, a set of paths.
 
     name: as the server knows it (may be hostile) · extension: of the stored file · bytes: the probe's estimate of the
-    stored size, None when unknown · role: "data", or "globals" for what must be restored before the rest.
+    stored size, None when unknown · role: "data", or "globals" for what must be restored before the rest · owner: of a
+    restore, whose the file was when it was dumped, where that is known.
     """
 
     source: Source
@@ -47,6 +54,7 @@ class Item:
     extension: str
     bytes: int | None = None
     role: Literal["data", "globals"] = "data"
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,8 @@ class DumpEnd:
     """How a dump ended, said by its producer.
 
     counts: rows (or the like) per object, read in the dump's own snapshot where `counts_exact` · as_of: the instant
-    whose state was dumped · bytes, sha256: what the producer itself wrote, where it knows (compared with the pump's).
+    whose state was dumped · bytes, sha256: what the producer itself wrote, where it knows (compared with the pump's) ·
+    owner: of the file that was dumped.
     `error` is "" only when the producer vouches for the whole dump.
     """
 
@@ -75,6 +84,7 @@ class DumpEnd:
     findings: tuple[Finding, ...] = ()
     bytes: int | None = None
     sha256: str | None = None
+    owner: Owner | None = None
 
 
 class Dump(Protocol):
@@ -128,9 +138,20 @@ class Restored:
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the replaced data was kept (database or path); None when there was nothing before."""
+    """Where the replaced data was kept (database or path; None: there was nothing), and what is worth saying."""
 
     name: str | None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Original:
+    """What an in-place restore would replace. there: False when nothing is there now, None when that cannot be seen ·
+    findings: what is worth saying before it is replaced.
+    """
+
+    there: bool | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 class Engine(Protocol):
@@ -146,6 +167,9 @@ class Engine(Protocol):
 
         A server engine may leave items out: their own name is then the database's.
         """
+
+    def original(self, item: Item) -> Original:
+        """Look at what an in-place restore of this item would replace; never raises, changes nothing."""
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
         """Look only: items, sizes, versions, findings.

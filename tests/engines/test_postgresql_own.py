@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.postgresql import ENGINE, Options
 from orchestrator.engines.postgresql.connection import connect, target_of
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.roles import plan, statements
 from orchestrator.model.engine import DumpEnd, Item, Restored, Source
-from orchestrator.model.errors import Precondition, ResguardoError, RestoreFailed, ServerUnreachable
+from orchestrator.model.errors import Interrupted, Precondition, ResguardoError, RestoreFailed, ServerUnreachable
 from orchestrator.model.execution import Executor
 from orchestrator.model.secret import Secret
 from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
@@ -393,6 +396,28 @@ class TestFailures:
         assert_told(caught.value)
         own.freeze(thaw=True)
         good(data_item(source_of(own, database="shop"), at, undo), at, undo)
+
+    @pytest.mark.parametrize("connected", [True, False])
+    def test_a_signal_ends_the_wait_for_a_frozen_server(self, connected: bool, own: PostgresServer) -> None:
+        interrupts = Interrupts()
+        target = target_of(replace(source_of(own), wait=interrupts.wait))
+        with ExitStack() as stack:
+            one = stack.enter_context(connect(target, "shop")) if connected else None
+            own.freeze()
+            threading.Timer(0.3, interrupts.trigger, (signal.SIGTERM,)).start()
+            began = time.monotonic()
+            with pytest.raises(Interrupted) as told:
+                _ = one.execute("SELECT 1") if one else connect(target, "shop")
+            assert time.monotonic() - began < 3
+            assert told.value.exit_code == 143
+        own.freeze(thaw=True)
+
+    def test_what_is_being_changed_is_not_interrupted(self, own: PostgresServer) -> None:
+        interrupts = Interrupts()
+        with connect(target_of(replace(source_of(own), wait=interrupts.wait)), "shop") as one:
+            one.steady()
+            interrupts.trigger(signal.SIGTERM)
+            assert one.value("SELECT 1") == 1
 
     def test_a_query_has_a_limit_of_ours(self, own: PostgresServer) -> None:
         with connect(target_of(source_of(own)), "shop") as one:

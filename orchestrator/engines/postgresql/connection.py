@@ -8,15 +8,16 @@ import getpass
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.model.engine import Source
-from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable
+from orchestrator.model.errors import Bug, Interrupted, Precondition, ResguardoError, RightsMissing, ServerUnreachable
 from orchestrator.model.secret import Secret
+from orchestrator.model.waiting import Wait, poll
 
 if TYPE_CHECKING:
     import psycopg
@@ -45,10 +46,14 @@ _REFUSED = (
 
 @dataclass(frozen=True)
 class Target:
-    """A server's coordinates as libpq parameters; the password apart, so that it never meets an argument vector."""
+    """A server's coordinates as libpq parameters; the password apart, so that it never meets an argument vector.
+
+    wait: how its answers are waited for (see `Source`).
+    """
 
     params: Mapping[str, str]
     password: Secret | None
+    wait: Wait = field(default=poll, repr=False, compare=False)
 
     @property
     def where(self) -> str:
@@ -95,7 +100,7 @@ def target_of(source: Source, purpose: Purpose = "dump") -> Target:
     if password is None:
         _add_passfile(params)
     params.pop("dbname", None)
-    return Target(params, password)
+    return Target(params, password, source.wait)
 
 
 def _given(text: str | None) -> Secret | None:
@@ -132,12 +137,50 @@ def _service(name: str, file: str | None) -> dict[str, str]:
     raise Precondition(f"service {name!r} is in none of {file or ', '.join(usual)}", "add it, or set service_file")
 
 
+class _Guard:
+    """Severs a connection when an answer takes too long or the run is told to stop: no driver's wait ends otherwise.
+
+    `reason`: why it was severed, once the block is left.
+    """
+
+    def __init__(self, wait: Wait, limit: float, sever: Callable[[], None], where: str) -> None:
+        self.reason: ResguardoError | None = None
+        self._wait, self._limit, self._sever, self._where = wait, limit, sever, where
+        self._over = os.eventfd(0, os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._watch, name="postgresql-guard", daemon=True)
+
+    def __enter__(self) -> _Guard:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.eventfd_write(self._over, 1)
+        self._thread.join()  # none may outlive its query: it would sever an innocent one
+        os.close(self._over)
+
+    def _watch(self) -> None:
+        try:
+            if not self._wait((self._over,), self._limit):
+                self.reason = ServerUnreachable(
+                    f"{self._where}: no answer within {self._limit:g} s", "see what the server is waiting for"
+                )
+        except Interrupted as told:
+            self.reason = told
+        if self.reason is not None:
+            self._sever()
+
+
 class Session:
     """One connection. Every query has a time limit of ours: a frozen server cannot answer a statement_timeout."""
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], target: Target) -> None:
         self._connection = connection
         self._target = target
+        self._wait = target.wait
+
+    def steady(self) -> None:
+        """Let no signal end a query from here on: what is being changed must not be left half known."""
+        self._wait = poll
 
     @property
     def version(self) -> int:
@@ -149,35 +192,23 @@ class Session:
     ) -> list[tuple[Any, ...]]:
         """Run a query and return its rows, if it has any.
 
-        Raises ServerUnreachable (connection lost, no answer in `limit` seconds), RightsMissing, ResguardoError.
+        Raises ServerUnreachable (connection lost, no answer in `limit` seconds), RightsMissing, ResguardoError,
+        Interrupted (the connection is gone then).
         """
         import psycopg  # noqa: PLC0415 - drivers are imported when used
 
-        late = threading.Event()
-        timer = threading.Timer(limit, self._too_late, (late,))
-        timer.daemon = True
-        timer.start()
+        guard = _Guard(self._wait, limit, self.sever, self._target.where)
         try:
-            text = query.encode() if isinstance(query, str) else query
-            cursor = self._connection.execute(text, params)
-            return cursor.fetchall() if cursor.description else []
+            with guard:
+                text = query.encode() if isinstance(query, str) else query
+                cursor = self._connection.execute(text, params)
+                return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
-            if late.is_set():
-                raise ServerUnreachable(
-                    f"{self._target.where}: no answer within {limit:g} s", "see what the server is waiting for"
-                ) from error
-            raise explained(error, self._target.where) from error
-        finally:
-            timer.cancel()
-            timer.join()  # no timer may outlive its query: it would sever an innocent one
+            raise guard.reason or explained(error, self._target.where) from error
 
     def value(self, query: str | bytes, params: Sequence[Any] | None = None, *, limit: float = QUERY_LIMIT) -> Any:
         """Return the first column of the first row."""
         return self.execute(query, params, limit=limit)[0][0]
-
-    def _too_late(self, late: threading.Event) -> None:
-        late.set()
-        self.sever()
 
     def sever(self) -> None:
         """End the connection from another thread; whoever waits on it gets an error at once."""
@@ -222,22 +253,79 @@ UNION ALL SELECT set_config('synchronous_commit', 'local', false) WHERE current_
 """
 
 
-def connect(target: Target, database: str) -> Session:
-    """Connect. Raises ServerUnreachable, RightsMissing, Precondition (no such database)."""
-    import psycopg  # noqa: PLC0415 - drivers are imported when used
+class _Connecting(threading.Thread):
+    """Connects beside us: libpq knows a time limit and no other way to be stopped.
 
-    password = target.password.reveal() if target.password else None
-    try:
-        connection = psycopg.connect(
-            target.conninfo(database),
+    One that is given up ends with that limit, and closes what it got.
+    """
+
+    def __init__(self, target: Target, database: str) -> None:
+        super().__init__(name="postgresql-connect", daemon=True)
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._error: BaseException | None = None
+        self._target, self._database = target, database
+        self._over = os.eventfd(0, os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._ended = self._given_up = False
+
+    def run(self) -> None:
+        """Connect, and say that it is over."""
+        try:
+            self._connection = self._connect()
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
+            self._error = error
+        with self._lock:
+            self._ended = True
+            os.eventfd_write(self._over, 1)
+            if self._given_up:
+                self._drop()
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        import psycopg  # noqa: PLC0415 - drivers are imported when used
+
+        password = self._target.password.reveal() if self._target.password else None
+        return psycopg.connect(
+            self._target.conninfo(self._database),
             autocommit=True,
             prepare_threshold=None,
             client_encoding="utf8",
             password=password,
             application_name="resguardo",
         )
-    except psycopg.Error as error:
-        raise refused(error, target, database) from error
+
+    def result(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Wait for it. Raises Interrupted, and what `refused` makes of the driver's error."""
+        self.start()
+        try:
+            self._target.wait((self._over,), None)
+        except Interrupted:
+            self._give_up()
+            raise
+        self.join()
+        os.close(self._over)
+        if self._connection is not None:
+            return self._connection
+        import psycopg  # noqa: PLC0415 - drivers are imported when used
+
+        if isinstance(self._error, psycopg.Error):
+            raise refused(self._error, self._target, self._database) from self._error
+        raise self._error or Bug("a connection ended without a word")
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._given_up = True
+            if self._ended:
+                self._drop()
+
+    def _drop(self) -> None:
+        os.close(self._over)
+        if self._connection is not None:
+            self._connection.close()
+
+
+def connect(target: Target, database: str) -> Session:
+    """Connect. Raises ServerUnreachable, RightsMissing, Precondition (no such database), Interrupted."""
+    connection = _Connecting(target, database).result()
     session = Session(connection, target)
     try:
         session.execute(_QUIET)
@@ -249,8 +337,9 @@ def connect(target: Target, database: str) -> Session:
 
 @contextlib.contextmanager
 def maintenance(source: Source, purpose: Purpose = "restore") -> Iterator[Session]:
-    """Connect to the maintenance database for as long as the block runs."""
+    """Connect to the maintenance database for as long as the block runs, to change something: see `Session.steady`."""
     with connect(target_of(source, purpose), source.options.maintenance) as session:
+        session.steady()
         yield session
 
 

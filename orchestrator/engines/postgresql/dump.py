@@ -19,7 +19,7 @@ from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.restore import FOOTER
 from orchestrator.engines.postgresql.tools import Tools, choose
 from orchestrator.model.engine import Dump, DumpEnd, Item
-from orchestrator.model.errors import ResguardoError
+from orchestrator.model.errors import Interrupted, ResguardoError
 from orchestrator.model.execution import Executor, Exit, Finding, Proc, Trailer, Undo
 
 GLOBALS_MAGIC = b"--\n-- PostgreSQL database cluster dump"
@@ -65,8 +65,12 @@ class Holder:
         if self._error is None:
             try:
                 self._session.execute("COMMIT", limit=10.0)
+            except Interrupted:
+                raise
             except ResguardoError as error:
                 return {}, error
+        if isinstance(self._error, Interrupted):
+            raise self._error
         return self._counts, self._error
 
     def end(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.engines.postgresql import properties
 from orchestrator.engines.postgresql.connection import NAME_BYTES, Session, Target, connect, one_line, target_of
@@ -16,6 +16,7 @@ from orchestrator.engines.postgresql.tools import Tools, choose
 from orchestrator.model.engine import Data, Item, Restored
 from orchestrator.model.errors import DataDamaged, Interrupted, Precondition, ResguardoError, RestoreFailed
 from orchestrator.model.execution import Executor, Exit, Finding, Undo
+from orchestrator.model.waiting import poll
 
 FOOTER = b"-- PostgreSQL database dump complete"
 # Settings of the restoring role must not hinder it; those of the database are applied after the data.
@@ -33,6 +34,7 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
         if exists(session, to):
             raise RestoreFailed(f"database {to!r} exists already", "choose another name, or drop it yourself")
         tools = choose(at, undo, session.version, options.tools)
+        session.steady()
         with Incoming(data) as incoming:
             custom = item.extension == "pgdump"
             head = incoming.head(_described_custom if custom else properties.complete, _HEAD)
@@ -189,7 +191,7 @@ def _finish(session: Session, target: Target, to: str, found: Properties | None,
 def _cleaned(error: ResguardoError, target: Target, options: Options, to: str) -> ResguardoError:
     """Drop the half-made database, which is ours; say so when that fails."""
     try:
-        with connect(target, options.maintenance) as session:
+        with connect(replace(target, wait=poll), options.maintenance) as session:
             drop(session, to)
     except ResguardoError as left:
         text = f"{error.message}; the half-made database {to!r} is still there: {left.message}"

@@ -10,7 +10,7 @@ from orchestrator.engines.postgresql.connection import Session, connect, target_
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.restore import UNFINISHED
 from orchestrator.model.engine import Item
-from orchestrator.model.errors import ResguardoError
+from orchestrator.model.errors import Interrupted, ResguardoError
 from orchestrator.model.execution import Finding
 
 MOST = 20  # findings of one kind; more help nobody
@@ -41,6 +41,8 @@ def verify(item: Item, to: str, expected: Mapping[str, int]) -> list[Finding]:
                 *_invalid(session, to),
                 *_structure(session, to, limit),
             ]
+    except Interrupted:
+        raise
     except ResguardoError as error:
         return [Finding("error", f"database {to!r} cannot be checked: {error.message}", error.hint)]
 
@@ -91,6 +93,8 @@ def _check_trees(session: Session, to: str, schema: str, limit: float) -> list[F
         session.execute("SAVEPOINT one")
         try:
             session.execute(check, [oid], limit=limit)
+        except Interrupted:
+            raise
         except ResguardoError as error:
             session.execute("ROLLBACK TO SAVEPOINT one")
             findings.append(Finding("error", f"{to!r}: index {name}: {error.message}", f"REINDEX INDEX {name}"))

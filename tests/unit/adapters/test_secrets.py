@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.adapters.secrets import MAX_BYTES, SecretStore
-from orchestrator.model.errors import EXIT_PRECONDITION, Precondition, ResguardoError, RightsMissing
+from orchestrator.model.errors import EXIT_PRECONDITION, Interrupted, Precondition, ResguardoError, RightsMissing
 from orchestrator.policy.secret_ref import SecretRef
 
 CANARY = "canary-¡señal! with spaces 'and quotes\""
@@ -156,6 +159,16 @@ class TestCommand:
         child = tmp_path / "child"
         if child.exists():
             assert ended(int(child.read_text()))
+
+    @pytest.mark.parametrize("script", ["echo $$ > pid; exec sleep 60", "echo $$ > pid; exec sleep 60 >&-"])
+    def test_a_signal_ends_it_at_once(self, tmp_path: Path, script: str) -> None:
+        interrupts = Interrupts()
+        threading.Timer(0.3, interrupts.trigger, (signal.SIGTERM,)).start()
+        began = time.monotonic()
+        with pytest.raises(Interrupted):
+            SecretStore(str(tmp_path), os.environ, interrupts=interrupts)(of_command("/bin/sh", "-c", script))
+        assert time.monotonic() - began < 3
+        assert ended(int((tmp_path / "pid").read_text()))
 
     def test_one_that_leaves_a_child_behind(self, tmp_path: Path) -> None:
         script = "sleep 600 >/dev/null & echo $! >child; echo x"

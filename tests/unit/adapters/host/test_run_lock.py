@@ -64,6 +64,33 @@ def test_waiting_ends_when_interrupted(state: StateFolder, owner: Callable) -> N
     assert told.value.exit_code == 143
 
 
+def test_a_file_that_was_unlinked_while_it_was_waited_for_is_not_enough(state: StateFolder, owner: Callable) -> None:
+    holder = owner(HOLD)
+    assert holder.line() == "held"
+    got: list[bool] = []
+
+    def wait() -> None:
+        with RunLock(state, "prune").acquire(20):
+            got.append(os.path.exists(state.lock))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while not _opened_by_me(state.lock):
+        assert waiting.is_alive()
+    os.unlink(state.lock)
+    with RunLock(state, "verify").acquire():
+        holder.kill()
+        waiting.join(0.5)
+        assert not got, "two runs hold the lock"
+    waiting.join(20)
+    assert got == [True]
+
+
+def _opened_by_me(path: str) -> bool:
+    links = (f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd"))
+    return any(os.path.realpath(link) == path for link in links)
+
+
 def test_no_child_inherits_it(state: StateFolder, undo: RunUndo) -> None:
     with RunLock(state, "backup").acquire():
         child = launch(["sleep", "60"], undo=undo)
@@ -90,7 +117,7 @@ def test_signals_become_interruptions() -> None:
         "[thread.join() for thread in threads]\n"
         "print(codes)\n"
     )
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)):
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGQUIT, 143)):
         with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
