@@ -9,7 +9,11 @@ import click
 from orchestrator.cli.context import CliContext
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orchestrator.app import App
+    from orchestrator.planning.backup import BackupPlan
+    from orchestrator.planning.tidy import RetentionPlan
     from orchestrator.runs.backup import BackupRequest
 
 
@@ -31,13 +35,23 @@ def show_plan(ctx: CliContext, app: App, request: BackupRequest) -> int:
 
     with app.box.looking() as undo:
         planned = runs.plan(app.box, request, undo)
+    foreseen, seen = _foreseen(app, planned)
     if ctx.json:
         from orchestrator.report.bodies import Planned  # noqa: PLC0415
 
-        ctx.emit("plan", Planned(planned))
+        ctx.emit("plan", Planned(planned, foreseen, seen))
     else:
         from orchestrator.report.text import plan_text  # noqa: PLC0415
 
-        ctx.say(plan_text(planned))
+        ctx.say(plan_text(planned, foreseen, seen))
     troubles = [source.trouble for point in planned.points for source in point.sources if source.trouble]
     return 3 if troubles else 0
+
+
+def _foreseen(app: App, planned: BackupPlan) -> tuple[RetentionPlan | None, datetime | None]:
+    """Return what retention would do after this backup where it is due, and when the repository was last listed."""
+    from orchestrator.runs.retention_plan import preview  # noqa: PLC0415 - start-up
+
+    repository = app.box.repositories[planned.repository]
+    seen = app.box.catalog.seen(repository.name)
+    return (preview(app.box, repository, planned.points) if planned.forget else None), seen

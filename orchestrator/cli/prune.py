@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("prune")
 @click.option("--dry-run", is_flag=True, help="Print every decision with its reason and do nothing.")
 @click.option("--simulate", metavar="SPAN", help="Print what the policy would keep after this long, such as 2y.")
-@click.option("--force", is_flag=True, help="Go on although the guard refuses.")
+@click.option("--force", is_flag=True, help="Go on although the guard refuses; with --dry-run: show what would go.")
 @click.option("--wait", default=0.0, metavar="SECONDS", help="Wait for another run to end (default: 0).")
 @click.pass_obj
 def command(ctx: CliContext, dry_run: bool, simulate: str | None, force: bool, wait: float) -> int:
@@ -27,25 +27,25 @@ def command(ctx: CliContext, dry_run: bool, simulate: str | None, force: bool, w
     if simulate:
         return _simulate(ctx, app, simulate)
     if dry_run:
-        return _show(ctx, app)
+        return _show(ctx, app, force=force)
 
     return act(ctx, app, "prune", lambda box: runs.prune(box, force=force, wait=wait))
 
 
-def _show(ctx: CliContext, app: App) -> int:
-    from orchestrator.runs import retention as runs  # noqa: PLC0415 - start-up
+def _show(ctx: CliContext, app: App, *, force: bool) -> int:
+    from orchestrator.runs import retention_plan as runs  # noqa: PLC0415 - start-up
 
     with app.box.looking() as undo:
         plans = [runs.look(app.box, repository, "", undo) for repository in app.box.repositories.values()]
     if ctx.json:
         from orchestrator.report.bodies import PrunePlanned  # noqa: PLC0415
 
-        ctx.emit("prune-plan", PrunePlanned(plans))
+        ctx.emit("prune-plan", PrunePlanned(plans, force))
     else:
         from orchestrator.report.text import retention_text  # noqa: PLC0415
 
-        ctx.say("\n".join(retention_text(plan) for plan in plans))
-    return int(any(plan.brakes for plan in plans))
+        ctx.say("\n\n".join(retention_text(plan, force=force) for plan in plans))
+    return int(any(plan.brakes for plan in plans) and not force)
 
 
 def _simulate(ctx: CliContext, app: App, span: str) -> int:

@@ -22,6 +22,9 @@ repositories:
 
 retention:
   default: {{last: 7, daily: 30, weekly: 52, monthly: 36, yearly: 5}}
+  # A change of these rules that would remove more than this of a service at once removes nothing until you have seen
+  # it (`resguardo prune --dry-run`) and said so (`resguardo prune --force`).
+  guard: {{max_forget: 30%, keep_proven: 1}}
 
 # notify:
 #   channels:

@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.model.errors import DataDamaged
 from orchestrator.model.names import is_name, is_run_id, point_id
+from orchestrator.model.owner import Owner
 
 SCHEMA = "resguardo/manifest/1"
 LIMIT = 8 * 1024 * 1024
@@ -29,7 +30,8 @@ class ManifestItem:
     """One stored item.
 
     part: paths|dumps|stream · tree: restic's tree ID where known, else None · snapshot: restic ID in the repository
-    that was written first (a hint) · path: inside the snapshot · seconds: how long its dump took.
+    that was written first (a hint) · path: inside the snapshot · seconds: how long its dump took · owner: of
+    the file that was dumped, for kinds that are one file.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ManifestItem:
     counts: Mapping[str, int] = field(default_factory=dict)
     counts_exact: bool = False
     as_of: datetime | None = None
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,11 @@ class ManifestSource:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A restore point's manifest. files: name → text of policy.yml and services.yml as they were."""
+    """A restore point's manifest.
+
+    files: name → text of policy.yml and services.yml as they were · rules: repository → the retention rules that ran
+    there last, so that a lost catalog does not take steady ageing for a changed rule.
+    """
 
     host: str
     machine: str
@@ -75,6 +82,7 @@ class Manifest:
     policy_sha256: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def point(self) -> str:
@@ -93,7 +101,7 @@ def encode(manifest: Manifest) -> bytes:
     body = asdict(manifest)
     body["schema"] = SCHEMA
     body["point"] = manifest.point
-    body["policy"] = {"sha256": body.pop("policy_sha256"), "files": body.pop("files")}
+    body["policy"] = {"sha256": body.pop("policy_sha256"), "files": body.pop("files"), "rules": body.pop("rules")}
     data = json.dumps(body, sort_keys=True, ensure_ascii=True, default=_plain).encode()
     if len(data) > LIMIT:
         raise DataDamaged(f"manifest of {manifest.point}: {len(data)} bytes, over the limit of {LIMIT}")
@@ -128,6 +136,7 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
         policy_sha256=str(policy.get("sha256", "")),
         files={str(name): str(text) for name, text in (policy.get("files") or {}).items()},
         tools={str(name): str(text) for name, text in (body.get("tools") or {}).items()},
+        rules={str(name): str(text) for name, text in (policy.get("rules") or {}).items()},
     )
     _check_names(manifest)
     if body.get("point") != manifest.point:
@@ -175,6 +184,7 @@ def _item(body: Mapping[str, Any]) -> ManifestItem:
         counts={str(name): int(count) for name, count in (body.get("counts") or {}).items()},
         counts_exact=bool(body.get("counts_exact")),
         as_of=_time(body["as_of"]) if body.get("as_of") else None,
+        owner=Owner.read(body.get("owner")),
     )
 
 

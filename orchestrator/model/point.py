@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from orchestrator.model.names import point_id
+from orchestrator.model.owner import Owner
 
 
 class State(IntEnum):
@@ -35,7 +36,8 @@ class PointItem:
     """One stored item of a point.
 
     part: paths|dumps|stream · snapshot: restic's ID in the repository asked · path: inside the snapshot ·
-    bytes, sha256: of the stored file; sha256 is None for paths · counts: objects and rows at dump time.
+    bytes, sha256: of the stored file; sha256 is None for paths · counts: objects and rows at dump time ·
+    owner: of the file that was dumped, where it is one file.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PointItem:
     role: str = "data"
     extension: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Point:
 
     time: the earliest data in it, UTC · state: the lowest of its sources' · partial: a source failed or is partial ·
     damaged: a check found it so · retired: its service is no longer in services.yml · snapshots: part key → restic ID,
-    the commit under "commit".
+    the commit under "commit" · host: the policy's name of the host whose point it is.
     """
 
     service: str
@@ -83,6 +86,7 @@ class Point:
     sources: tuple[PointSource, ...] = ()
     snapshots: Mapping[str, str] = field(default_factory=dict)
     bytes: int = 0
+    host: str = ""
 
     @property
     def id(self) -> str:

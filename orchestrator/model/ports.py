@@ -60,8 +60,17 @@ class Catalog(Protocol):
     def add_point(self, manifest: Manifest, repository: str, snapshots: Mapping[str, str], commit: str) -> None:
         """Mirror one committed manifest; the same again changes nothing but IDs."""
 
-    def points(self, *, repository: str | None = None, service: str | None = None, items: bool = True) -> list[Point]:
-        """All points, newest first. `retired` is left False: callers know services.yml.
+    def points(
+        self,
+        *,
+        repository: str | None = None,
+        service: str | None = None,
+        host: str | None = None,
+        items: bool = True,
+    ) -> list[Point]:
+        """All points, newest first, of one host or of all that were ever seen here.
+
+        `retired` is left False: callers know services.yml.
 
         items=False leaves the sources' `items` empty and is several times as fast.
         """
@@ -72,20 +81,20 @@ class Catalog(Protocol):
     def remove_point(self, point: str, repository: str) -> None:
         """Forget a point that a repository no longer holds."""
 
-    def set_state(self, point: str, source: str | None, state: State) -> None:
-        """Raise the state of a point's source (None: all of them); it is never lowered."""
+    def set_state(self, point: str, repository: str, source: str | None, state: State) -> None:
+        """Raise the state that a point's source (None: all of them) earned in a repository; it is never lowered."""
 
-    def set_damaged(self, point: str, *, damaged: bool) -> None:
-        """Flag what a check found."""
+    def set_damaged(self, point: str, repository: str, *, damaged: bool) -> None:
+        """Flag what a check found in a repository."""
 
-    def newest_manifest(self, repository: str) -> Manifest | None:
-        """The manifest committed last, or None when the catalog knows none of this repository."""
+    def newest_manifest(self, repository: str, *, host: str | None = None) -> Manifest | None:
+        """The manifest committed last, or None when the catalog knows none of this repository (and host)."""
 
     def paths_snapshot(self, service: str, tier: str, repository: str) -> str | None:
         """restic ID of the newest `paths` snapshot, as parent."""
 
-    def expected_snapshots(self, repository: str) -> set[str]:
-        """Every restic ID that the catalog believes to be in the repository."""
+    def expected_snapshots(self, repository: str, *, host: str | None = None) -> set[str]:
+        """Every restic ID (of a host's points) that the catalog believes to be in the repository."""
 
     def seen(self, repository: str) -> datetime | None:
         """When the repository was last listed."""
@@ -100,7 +109,10 @@ class Catalog(Protocol):
         """Newest first; `name` may be `noun.*`."""
 
     def runs(self, *, command: str | None = None, limit: int = 20) -> list[RunRecord]:
-        """Ended runs, newest first, with events, repositories, forgotten, and services without their sources."""
+        """Runs, newest first, with events, repositories, forgotten, and services without their sources.
+
+        A killed run counts as interrupted at the time when it was found dead; one that is under way is left out.
+        """
 
     def dead_runs(self) -> set[str]:
         """Runs that began, never ended, and were reconciled as dead."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from orchestrator.model.execution import Finding
+from orchestrator.model.owner import Owner
 
 Result = Literal["success", "partial", "failed", "interrupted", "refused"]
 Severity = Literal["success", "info", "partial", "warning", "failed", "recovered"]
@@ -44,6 +45,7 @@ class ItemRecord:
     as_of: datetime | None = None
     role: str = "data"
     extension: str = ""
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from orchestrator.planning.spans import zone_of
 
 
 @dataclass(frozen=True)
-class Kept:
+class Retained:
     """A point that stays, with every reason."""
 
     point: Point
@@ -32,7 +32,7 @@ class Removed:
 class Decision:
     """What retention decides over one series; both newest first, together all points that were given."""
 
-    keep: tuple[Kept, ...]
+    keep: tuple[Retained, ...]
     remove: tuple[Removed, ...]
 
 
@@ -68,7 +68,7 @@ def decide(
             why[point.id].append("no whole point would be left")
     newest_whole = next((point.id for point in ordered if point.whole), "")
     return Decision(
-        tuple(Kept(point, tuple(why[point.id])) for point in ordered if why[point.id]),
+        tuple(Retained(point, tuple(why[point.id])) for point in ordered if why[point.id]),
         tuple(Removed(point, _why_not(point, newest_whole)) for point in ordered if not why[point.id]),
     )
 

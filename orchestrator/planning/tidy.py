@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from orchestrator.model.point import Point
-from orchestrator.planning.retention import Decision
+from orchestrator.planning.retention import Decision, decide
+
+if TYPE_CHECKING:  # it brings pydantic, which those who only print a plan do not need
+    from orchestrator.policy.ruleset import RuleSet
 
 Series = tuple[str, str, Decision]  # service, tier, and what is decided for their points
 
@@ -34,4 +40,20 @@ class RetentionPlan:
     @property
     def removing(self) -> list[tuple[Point, str]]:
         """Return the points that go, with their reasons."""
-        return [(removed.point, removed.reason) for _, _, decision in self.series for removed in decision.remove]
+        return removed(self.series)
+
+
+def decide_all(points: Sequence[Point], rules: RuleSet, now: datetime) -> tuple[Series, ...]:
+    """Decide over the points of one repository, each service and tier by itself."""
+    series: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        series.setdefault((point.service, point.tier), []).append(point)
+    return tuple(
+        (service, tier, decide(found, rules.of_tier(tier), now, rules.zone, keep_proven=rules.keep_proven))
+        for (service, tier), found in sorted(series.items())
+    )
+
+
+def removed(series: Sequence[Series]) -> list[tuple[Point, str]]:
+    """Return the points that go, with their reasons."""
+    return [(gone.point, gone.reason) for _, _, decision in series for gone in decision.remove]

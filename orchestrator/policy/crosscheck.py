@@ -28,6 +28,7 @@ def crosscheck(policy: Document | None, services: Document | None) -> Iterator[P
         yield from _channels(policy)
         yield from _repositories(policy)
         yield from _repository_tiers(policy, tiers)
+        yield from _whole_jobs(policy)
         if tiers and DEFAULT_TIER not in tiers:
             yield policy.problem(("retention",), NO_DEFAULT, NO_DEFAULT_HINT)
     if services is not None:
@@ -47,6 +48,15 @@ def _channels(policy: Document) -> Iterator[Problem]:
 def _jobs(policy: Document, services: Collection[str]) -> Iterator[Problem]:
     for name, job in _mapping(policy.data, "jobs").items():
         yield from _unknown(policy, ("jobs", name, "services"), _list(job, "services"), "service", services)
+
+
+def _whole_jobs(policy: Document) -> Iterator[Problem]:
+    """Give jobs that name services although they work on whole repositories."""
+    for name, job in _mapping(policy.data, "jobs").items():
+        does = job.get("do") if isinstance(job, dict) else None
+        if does in ("prune", "verify") and "services" in job:
+            message = f"a job that does {does} works on whole repositories, not on single services"
+            yield policy.problem(("jobs", name, "services"), message, "remove services from this job")
 
 
 def _repository_tiers(policy: Document, tiers: Collection[str]) -> Iterator[Problem]:

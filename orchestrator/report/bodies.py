@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from orchestrator.model.errors import Problem
@@ -75,9 +76,11 @@ class Schemas:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a backup would do."""
+    """What a backup would do, and what retention would forget after it."""
 
     plan: BackupPlan
+    retention: RetentionPlan | None = None
+    seen: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class PrunePlanned:
     """What retention would do in each repository."""
 
     repositories: Sequence[RetentionPlan]
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,7 @@ class Rebuilt:
 
     added: Sequence[str]
     broken: Sequence[BrokenPoint]
+    known: int
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from orchestrator.model.record import RunRecord, ServiceRecord, SourceRecord
+from orchestrator.model.record import RepositoryRecord, RunRecord, ServiceRecord, SourceRecord
 from orchestrator.report.table import fields, table
 from orchestrator.report.units import count, duration, lines, safe, size, took, when
 
+_MOST_PLACES = 8  # that a cause names; the rest is counted
 _MOST_FORGOTTEN = 10  # lines; the rest is counted
 
 
@@ -26,6 +27,9 @@ def headline(record: RunRecord) -> str:
 
 
 def _word(record: RunRecord) -> str:
+    stored = record.services and all(source.state == "taken" for each in record.services for source in each.sources)
+    if record.result == "partial" and stored:
+        return "stored everything, but needs attention,"
     return {"success": "succeeded", "partial": "finished in part"}.get(record.result, record.result)
 
 
@@ -66,22 +70,48 @@ def _row(service: ServiceRecord, source: SourceRecord) -> tuple[str, ...]:
 
 def _failures(record: RunRecord) -> str:
     entries: list[tuple[str, str, str | None]] = []
-    if record.error:
+    # The run's error is often that of its first service, which stands below.
+    own = {f"{service.service}: {service.error}" for service in record.services}
+    if record.error and record.error not in own:
         entries.append((record.command, record.error, record.hint))
-    entries += [(f"repository {found.name}", found.error, None) for found in record.repositories if found.error]
+    entries += [entry for found in record.repositories for entry in _troubles(record, found)]
     for service in record.services:
-        entries += [(service.service, service.error, None)] if service.error else []
+        entries += [(service.service, service.error, service.hint)] if service.error else []
         for source in service.sources:
             where = f"{service.service}/{source.name}"
             if source.state != "taken":
                 entries.append((f"{where} {source.state}", source.error or "no reason was given", source.hint))
             entries += [(where, found.message, found.hint) for found in source.findings if found.level != "info"]
-    return "\n".join(_entry(*entry) for entry in dict.fromkeys(entries))
+    return "\n".join(_causes(entries))
 
 
-def _entry(where: str, message: str, hint: str | None) -> str:
-    text = f"{safe(where)}: {lines(message)}"
+def _causes(entries: Sequence[tuple[str, str, str | None]]) -> list[str]:
+    """Say each cause once, with all places that it struck, and a hint once below all causes that it is for."""
+    hints: dict[str | None, dict[str, dict[str, None]]] = {}
+    for where, message, hint in entries:
+        hints.setdefault(hint, {}).setdefault(message, {})[where] = None
+    return [_entry(causes, hint) for hint, causes in hints.items()]
+
+
+def _troubles(record: RunRecord, repository: RepositoryRecord) -> list[tuple[str, str, str | None]]:
+    """Return what went wrong in a repository: its events say it with a hint; else its error alone."""
+    told = [
+        event for event in record.events if event.repository == repository.name and event.message in repository.error
+    ]
+    found: list[tuple[str, str, str | None]] = [
+        (event.name.partition(".")[0], event.message, event.hint) for event in told
+    ]
+    return found or ([(f"repository {repository.name}", repository.error, None)] if repository.error else [])
+
+
+def _entry(causes: Mapping[str, Collection[str]], hint: str | None) -> str:
+    text = "\n".join(f"{_places(list(places))}: {lines(message)}" for message, places in causes.items())
     return f"{text}\n  HINT: {lines(hint)}" if hint else text
+
+
+def _places(places: Sequence[str]) -> str:
+    more = [f"{len(places) - _MOST_PLACES} more"] if len(places) > _MOST_PLACES else []
+    return safe(", ".join([*places[:_MOST_PLACES], *more]))
 
 
 def _forgotten(record: RunRecord) -> str:

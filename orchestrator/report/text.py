@@ -9,19 +9,19 @@ from orchestrator.model.execution import Finding
 from orchestrator.model.point import Point, PointItem, PointSource
 from orchestrator.model.record import RestoredItem, RunRecord
 from orchestrator.planning.backup import BackupPlan, PlannedPoint, PlannedSource
-from orchestrator.planning.restore import RestorePlan
+from orchestrator.planning.restore import RestorePlan, RestoreStep
 from orchestrator.planning.retention import Decision
 from orchestrator.planning.simulate import Simulation
 from orchestrator.planning.tidy import RetentionPlan
 from orchestrator.report.run_text import run_text as run_text  # noqa: PLC0414 - one door for all texts
 from orchestrator.report.table import fields, table
-from orchestrator.report.units import age, count, duration, safe, size, when
+from orchestrator.report.units import age, count, duration, lines, safe, size, when
 
 _MOST_COUNTS = 20
 
 
-def points_table(points: Sequence[Point], now: datetime) -> str:
-    """Return the table of `list`, in the order given."""
+def points_table(points: Sequence[Point], now: datetime, host: str = "") -> str:
+    """Return the table of `list`, in the order given. host: this policy's; another's points say whose they are."""
     if not points:
         return "no restore points"
     rows = [
@@ -29,21 +29,29 @@ def points_table(points: Sequence[Point], now: datetime) -> str:
             point.id,
             when(point.time),
             age(point.time, now),
-            state_word(point),
+            state_word(point, host),
             size(point.bytes),
             point.repository,
-            ", ".join(source.name for source in point.sources),
+            ", ".join(_held(source) for source in point.sources),
         )
         for point in points
     ]
     return table(("POINT", "TIME", "AGE", "STATE", "SIZE", "REPOSITORY", "SOURCES"), rows, right=(4,))
 
 
-def state_word(point: Point) -> str:
-    """Return a point's state with its flags: `partial`, `committed, damaged`, `proven, retired`."""
+def _held(source: PointSource) -> str:
+    return source.name if source.outcome == "taken" else f"{source.name} ({source.outcome})"
+
+
+def state_word(point: Point, host: str = "") -> str:
+    """Return a point's state with its flags: `partial`, `committed, damaged`, `proven, retired`, `checked, of host b`.
+
+    host: this policy's, when it is to be said whose a point of another is.
+    """
     word = "partial" if point.partial else point.state.word
     flags = [flag for flag, holds in (("damaged", point.damaged), ("retired", point.retired)) if holds]
-    return ", ".join([word, *flags])
+    foreign = [f"of host {point.host}"] if host and point.host != host else []
+    return ", ".join([word, *flags, *foreign])
 
 
 def point_text(point: Point, now: datetime) -> str:
@@ -51,6 +59,7 @@ def point_text(point: Point, now: datetime) -> str:
     head = fields(
         [
             ("point", point.id),
+            ("host", point.host),
             ("time", f"{when(point.time)} ({age(point.time, now)} ago)"),
             ("ended", when(point.ended)),
             ("state", state_word(point)),
@@ -64,9 +73,13 @@ def point_text(point: Point, now: datetime) -> str:
     if rows:
         heads = ("SOURCE", "ITEM", "ENGINE", "STATE", "SIZE", "SNAPSHOT", "SHA-256", "PATH")
         parts.append(table(heads, rows, right=(4,)))
-    flaws = [f"{safe(s.name)} {s.outcome}: {safe(s.error)}" for s in point.sources if s.outcome != "taken"]
+    flaws = [_flaw(source) for source in point.sources if source.outcome != "taken"]
     counted = [line for source in point.sources for item in source.items if (line := _counts(source, item))]
     return "\n\n".join([*parts, *("\n".join(found) for found in (flaws, counted) if found)])
+
+
+def _flaw(source: PointSource) -> str:
+    return f"{safe(source.name)} {source.outcome}: {lines(source.error or 'no reason was given')}"
 
 
 def _item_row(source: PointSource, item: PointItem) -> tuple[str, ...]:
@@ -83,8 +96,11 @@ def _counts(source: PointSource, item: PointItem) -> str:
     return f"counts of {safe(source.name)}/{safe(item.name)}: {', '.join(shown)}{f' and {rest} more' if rest else ''}"
 
 
-def plan_text(plan: BackupPlan) -> str:
-    """Return what a backup would do."""
+def plan_text(plan: BackupPlan, retention: RetentionPlan | None = None, seen: datetime | None = None) -> str:
+    """Return what a backup would do, and what retention would do after it.
+
+    seen: when the repository was last listed; retention is foreseen from what was known then.
+    """
     rows = [row for point in plan.points for source in point.sources for row in _plan_rows(point, source)]
     processes = sum(point.restic_processes for point in plan.points)
     head = fields(
@@ -105,7 +121,13 @@ def plan_text(plan: BackupPlan) -> str:
             notes += [_finding(found.level, name, found.message, found.hint) for found in _findings(source)]
             if source.trouble:
                 notes.append(_finding("error", name, source.trouble.message, source.trouble.hint))
-    return "\n\n".join(part for part in (head, body, "\n".join(notes)) if part)
+    foreseen = _foreseen(retention, seen) if retention else ""
+    return "\n\n".join(part for part in (head, body, "\n".join(notes), foreseen) if part)
+
+
+def _foreseen(plan: RetentionPlan, seen: datetime | None) -> str:
+    known = f"repository {plan.repository} was last listed {when(seen)}" if seen else "it was never listed"
+    return f"retention after this backup, as far as the catalog knows ({known})\n\n{retention_text(plan)}"
 
 
 def _findings(source: PlannedSource) -> list[Finding]:
@@ -124,8 +146,8 @@ def _plan_rows(point: PlannedPoint, source: PlannedSource) -> list[tuple[str, ..
 
 
 def _finding(level: str, where: str, message: str, hint: str | None) -> str:
-    text = f"{level}: {safe(where)}{safe(message)}"
-    return f"{text}\n  HINT: {safe(hint)}" if hint else text
+    text = f"{level}: {safe(where)}{lines(message)}"
+    return f"{text}\n  HINT: {lines(hint)}" if hint else text
 
 
 def restore_plan_text(plan: RestorePlan) -> str:
@@ -137,7 +159,7 @@ def restore_plan_text(plan: RestorePlan) -> str:
             step.point.id,
             size(step.item.bytes),
             step.target,
-            _place(step.original, step.kept),
+            _place(step),
         )
         for step in plan.steps
     ]
@@ -162,12 +184,18 @@ def restored_text(record: RunRecord, items: Sequence[RestoredItem]) -> str:
     return "\n\n".join(part for part in (run_text(record), body, "\n".join(notes)) if part)
 
 
-def _place(original: str, kept: str) -> str:
-    return f"{original} (kept as {kept})" if original else "-"
+def _place(step: RestoreStep) -> str:
+    if not step.original:
+        return "-"
+    known = {True: f"kept as {step.kept}", False: "nothing is there now", None: f"if there, kept as {step.kept}"}
+    return f"{step.original} ({known[step.there]})"
 
 
-def retention_text(plan: RetentionPlan) -> str:
-    """Return retention's decisions in one repository, each with its reason."""
+def retention_text(plan: RetentionPlan, *, force: bool = False) -> str:
+    """Return retention's decisions in one repository, each with its reason.
+
+    force: they are to be carried out although the guard refuses.
+    """
     parts = [_series_text(plan.repository, *series) for series in plan.series]
     if plan.retired:
         parts.append(f"retired, all restore points stay: {safe(', '.join(plan.retired))}")
@@ -176,7 +204,11 @@ def retention_text(plan: RetentionPlan) -> str:
     if plan.orphans:
         rows = [("remove" if found.ours else "leave", found.place, found.reason) for found in plan.orphans]
         parts.append("snapshots without a restore point\n" + table(("DO", "PLACE", "WHY"), rows))
-    parts += [f"refused: {safe(text)}" for text in plan.brakes]
+    if plan.brakes and force:
+        parts += [f"--force would go on although {safe(text)}" for text in plan.brakes]
+    elif plan.brakes:
+        hint = "if all of this is wanted, `resguardo prune --force` does it"
+        parts += ["\n".join([*(f"nothing would be removed: {safe(text)}" for text in plan.brakes), f"  HINT: {hint}"])]
     return "\n\n".join(parts) or f"repository {plan.repository}: nothing to decide"
 
 

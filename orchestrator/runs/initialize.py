@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.model.repository import Repository
-from orchestrator.runs import rebuild, retention
+from orchestrator.runs import rebuild, rules
 from orchestrator.runs.toolbox import Toolbox
 
 
@@ -17,9 +17,9 @@ def initialize(box: Toolbox) -> list[tuple[Repository, str]]:
                 done.append((repository, "exists"))
                 continue
             repository.init(undo)
-            box.catalog.mark_seen(repository.name, box.clock())
+            rebuild.mark_listed(box, repository)
             for what in ("forget.last", "prune.last", "check.since"):
                 box.catalog.put(f"{what}.{repository.name}", box.clock().isoformat())
-            retention.remember_rules(box, repository)
+            rules.remember(box, repository)
             done.append((repository, "created"))
     return done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,16 +16,37 @@ from orchestrator.model.point import Point
 from orchestrator.model.record import Event
 from orchestrator.model.repository import Repository, Snapshot
 from orchestrator.planning.listing import Listing, Place, match, sort
+from orchestrator.runs import rules
 from orchestrator.runs.toolbox import Toolbox
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a look at a repository brought: its listing, points that were new, and points that cannot stand."""
+    """What a look at a repository brought: its listing, points that were new, and commits that are no point (why)."""
 
     listing: Listing
     added: tuple[str, ...]
     broken: tuple[tuple[str, str], ...]
+
+
+def newest(box: Toolbox, repository: Repository, undo: Undo) -> Manifest | None:
+    """Return the newest manifest of this policy's host; the repository is asked when it was never listed for it."""
+    host = box.config.policy.host
+    known = box.catalog.newest_manifest(repository.name, host=host)
+    if known or box.catalog.get(_listed(repository)) == host:
+        return known
+    meet(box, repository, undo)
+    return box.catalog.newest_manifest(repository.name, host=host)
+
+
+def mark_listed(box: Toolbox, repository: Repository) -> None:
+    """Note that the repository was listed, and for which host: under another name there is another past."""
+    box.catalog.mark_seen(repository.name, box.clock())
+    box.catalog.put(_listed(repository), box.config.policy.host)
+
+
+def _listed(repository: Repository) -> str:
+    return f"listed.{repository.name}"
 
 
 def meet(box: Toolbox, repository: Repository, undo: Undo) -> None:
@@ -32,34 +55,57 @@ def meet(box: Toolbox, repository: Repository, undo: Undo) -> None:
     The rest is learnt when retention or `catalog rebuild` asks for it: each manifest costs a restic process.
     """
     listing = sort(repository.snapshots(undo))
-    newest = max(listing.commits.items(), key=lambda found: found[1].time, default=None)
-    if newest:
-        _mirror(box, repository, *newest, listing, undo)
-    box.catalog.mark_seen(repository.name, box.clock())
+    for place, commit in sorted(listing.commits.items(), key=lambda found: found[1].time, reverse=True):
+        if not _mirror(box, repository, place, commit, listing, undo):
+            break
+    rules.adopt(box, repository)
+    mark_listed(box, repository)
 
 
-def learn(box: Toolbox, repository: Repository, undo: Undo) -> Learned:
+def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = False) -> Learned:
     """List the repository; read the manifest of every commit that the catalog does not know and mirror it.
 
     A commit whose snapshots are not all there, or are not those that were committed, is no restore point: it is
-    reported as broken, with an event.
+    reported as broken, with one event, and read once more only when its snapshots or the program changed, or `again`.
     """
+    never = box.catalog.seen(repository.name) is None
     listing = sort(repository.snapshots(undo))
-    points = box.catalog.points(repository=repository.name, items=False)
+    points = box.catalog.points(repository=repository.name, host=box.config.policy.host, items=False)
     _flag_hollow(box, repository, points, listing)
     known = {(point.service, point.tier, point.run) for point in points}
-    unknown = [place for place in listing.commits if place not in known]
+    remembered = json.loads(box.catalog.get(_memory(repository)) or "{}")
+    broken = {
+        place: why
+        for place in listing.commits
+        if place not in known and not again and (why := remembered.get(_sign(box, listing, place)))
+    }
+    unknown = [place for place in listing.commits if place not in known and place not in broken]
     with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
         problems = list(
             pool.map(lambda place: _mirror(box, repository, place, listing.commits[place], listing, undo), unknown)
         )
     added = [point_id(*place) for place, problem in zip(unknown, problems, strict=True) if not problem]
-    broken = [(point_id(*place), problem) for place, problem in zip(unknown, problems, strict=True) if problem]
-    for point, problem in broken:
-        message = f"{point} is not a restore point: {problem}"
+    broken |= {place: problem for place, problem in zip(unknown, problems, strict=True) if problem}
+    signed = {_sign(box, listing, place): (place, why) for place, why in broken.items()}
+    for place, why in (told for sign, told in signed.items() if sign not in remembered):
+        message = f"{point_id(*place)} is not a restore point: {why}"
         box.event(Event(box.clock(), "point.broken", "warning", message, repository=repository.name))
-    box.catalog.mark_seen(repository.name, box.clock())
-    return Learned(listing, tuple(added), tuple(broken))
+    box.catalog.put(_memory(repository), json.dumps({sign: why for sign, (_, why) in signed.items()}))
+    if never:
+        rules.adopt(box, repository)
+    mark_listed(box, repository)
+    return Learned(listing, tuple(added), tuple((point_id(*place), why) for place, why in broken.items()))
+
+
+def _memory(repository: Repository) -> str:
+    return f"broken.{repository.name}"
+
+
+def _sign(box: Toolbox, listing: Listing, place: Place) -> str:
+    """Return what the verdict over a commit depends on: its snapshots, and the program that read them."""
+    parts = sorted(part.id for part in listing.parts.get(place, ()))
+    text = " ".join((box.tools.get("resguardo", ""), listing.commits[place].id, *parts))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _flag_hollow(box: Toolbox, repository: Repository, points: Sequence[Point], listing: Listing) -> None:
@@ -68,7 +114,7 @@ def _flag_hollow(box: Toolbox, repository: Repository, points: Sequence[Point], 
     for point in points:
         missing = [part for part, snapshot in point.snapshots.items() if snapshot not in listed]
         if missing and not point.damaged:
-            box.catalog.set_damaged(point.id, damaged=True)
+            box.catalog.set_damaged(point.id, repository.name, damaged=True)
             message = f"{point.id}: its snapshots are gone from repository {repository.name}: {', '.join(missing)}"
             hint = "somebody removed them without resguardo; see docs/disaster-recovery.md"
             box.event(Event(box.clock(), "point.damaged", "failed", message, service=point.service, hint=hint))
@@ -94,13 +140,25 @@ def read_manifest(repository: Repository, commit: Snapshot, place: Place, undo: 
     return manifest
 
 
-def rebuild_all(box: Toolbox) -> tuple[list[str], list[tuple[str, str]]]:
-    """Learn what every repository holds; return the IDs of points that were new, and (point, why) that cannot stand."""
+@dataclass(frozen=True)
+class Rebuilt:
+    """What `catalog rebuild` brought: the IDs of points that were new, (point, why) of commits that are none, and how
+    many points of this host the catalog knows now.
+    """
+
+    added: tuple[str, ...]
+    broken: tuple[tuple[str, str], ...]
+    known: int
+
+
+def rebuild_all(box: Toolbox) -> Rebuilt:
+    """Learn what every repository holds."""
     added: list[str] = []
     broken: list[tuple[str, str]] = []
     with box.lock(0.0), box.looking() as undo:
         for repository in box.repositories.values():
-            learned = learn(box, repository, undo)
+            learned = learn(box, repository, undo, again=True)
             added += learned.added
             broken += learned.broken
-    return added, broken
+    known = {point.id for point in box.catalog.points(host=box.config.policy.host, items=False)}
+    return Rebuilt(tuple(dict.fromkeys(added)), tuple(broken), len(known))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from orchestrator.model.errors import (
@@ -17,45 +17,27 @@ from orchestrator.model.errors import (
 )
 from orchestrator.model.execution import Undo
 from orchestrator.model.failpoints import reach
-from orchestrator.model.names import point_id
 from orchestrator.model.point import Point
 from orchestrator.model.record import Event, Forgotten, RunRecord
 from orchestrator.model.repository import Repository
 from orchestrator.planning.due import due as due_by_rule
-from orchestrator.planning.guard import brakes
-from orchestrator.planning.listing import Listing, Place, sort
-from orchestrator.planning.retention import decide
-from orchestrator.planning.tidy import Orphan, RetentionPlan, Series
-from orchestrator.policy.models import KeepRules
-from orchestrator.runs import verify
+from orchestrator.planning.tidy import RetentionPlan
+from orchestrator.runs import rules, verify
 from orchestrator.runs.rebuild import learn
 from orchestrator.runs.recording import finish_run, new_run, record_of
+from orchestrator.runs.retention_plan import look, pending
 from orchestrator.runs.toolbox import Toolbox
 
-
-@dataclass(frozen=True)
-class Rules:
-    """The retention rules of one repository: per tier, the calendar's time zone, and how many proven points stay."""
-
-    tiers: Mapping[str, KeepRules]
-    zone: str
-    keep_proven: int
-
-    def encode(self) -> str:
-        """Return the form that the catalog keeps."""
-        tiers = {tier: rules.model_dump(exclude_none=True) for tier, rules in self.tiers.items()}
-        return json.dumps({"tiers": tiers, "zone": self.zone, "keep_proven": self.keep_proven}, sort_keys=True)
-
-    @classmethod
-    def decode(cls, text: str) -> Rules:
-        """Read that form."""
-        body = json.loads(text)
-        tiers = {tier: KeepRules.model_validate(rules) for tier, rules in body["tiers"].items()}
-        return cls(tiers, body["zone"], body["keep_proven"])
+_LOOK = "`resguardo prune --dry-run` shows every decision; if all of it is wanted, `resguardo prune --force` goes on"
+_MEND = "see docs/disaster-recovery.md first: older restore points may be the only good ones"
+# What happened instead of forgetting: the event's name, and the words of the report.
+_BRAKED = ("retention.braked", "retention refused")
+_BLOCKED = ("retention.blocked", "retention put off: the repository is locked")
+_FAILED = ("retention.failed", "retention failed")
 
 
 @dataclass(frozen=True)
-class Kept:
+class RetentionEnd:
     """How retention went. text: for the report · exit_code: 0, 1 (braked or failed), 11 (locked)."""
 
     text: str = ""
@@ -67,14 +49,18 @@ class Kept:
 
 def due(box: Toolbox, repository: Repository) -> str:
     """Say why forgetting is due, or ""; a job that prunes replaces the rule."""
-    last = _time(box.catalog.get(f"forget.last.{repository.name}"))
-    return due_by_rule(last, box.config.policy.tidy.forget, box.clock(), by_job=_has_job(box))
+    return due_by_rule(last_done(box, repository), box.config.policy.tidy.forget, box.clock(), by_job=_has_job(box))
 
 
 def prune_due(box: Toolbox, repository: Repository) -> str:
     """Say why freeing space is due, or ""."""
     last = _time(box.catalog.get(f"prune.last.{repository.name}"))
     return due_by_rule(last, box.config.policy.tidy.prune, box.clock(), by_job=_has_job(box))
+
+
+def last_done(box: Toolbox, repository: Repository) -> datetime | None:
+    """Return when retention last did its work in a repository."""
+    return _time(box.catalog.get(f"forget.last.{repository.name}"))
 
 
 def _has_job(box: Toolbox) -> bool:
@@ -85,149 +71,36 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def when_due(box: Toolbox, repository: Repository, reason: str, run: str, undo: Undo) -> Kept:
+def when_due(box: Toolbox, repository: Repository, reason: str, run: str, undo: Undo) -> RetentionEnd:
     """Forget when there is a reason to; a failure is told and never raised, but for interruptions."""
     if not reason:
-        return Kept()
+        return RetentionEnd()
     try:
         return apply(box, repository, look(box, repository, run, undo), run, undo, force=False)
     except Interrupted:
         raise
     except ResguardoError as error:
-        return _refused(box, repository, run, _event_of(error), error)
+        return _refused(box, repository, run, error)
 
 
-def _refused(box: Toolbox, repository: Repository, run: str, name: str, error: ResguardoError) -> Kept:
+def _refused(box: Toolbox, repository: Repository, run: str, error: ResguardoError) -> RetentionEnd:
+    name, text = _BRAKED if isinstance(error, GuardRefused) else _FAILED
+    if isinstance(error, RepositoryLocked):
+        name, text = _BLOCKED
     event = Event(box.clock(), name, "warning", error.message, run=run, repository=repository.name, hint=error.hint)
-    return Kept(text=name, error=error.message, exit_code=error.exit_code, events=(event,))
+    return RetentionEnd(text, error.message, error.exit_code, events=(event,))
 
 
-def look(box: Toolbox, repository: Repository, run: str, undo: Undo) -> RetentionPlan:
-    """List the repository, learn what is new in it, and decide; nothing is removed."""
-    learned = learn(box, repository, undo)
-    reach("retention.listed")
-    return _plan(box, repository, learned.listing, dict(learned.broken), run)
-
-
-def preview(box: Toolbox, repository: Repository, undo: Undo) -> RetentionPlan:
-    """List the repository and decide over the points that the catalog knows; nothing is changed anywhere."""
-    return _plan(box, repository, sort(repository.snapshots(undo)), {}, "")
-
-
-def _plan(box: Toolbox, repository: Repository, listing: Listing, broken: dict[str, str], run: str) -> RetentionPlan:
-    points = box.catalog.points(repository=repository.name, items=False)
-    listed = [point for point in points if _place(point) in listing.commits]
-    gone = tuple(point for point in points if _place(point) not in listing.commits)
-    active = {source.service for source in box.sources}
-    living = [point for point in listed if point.service in active]
-    series = _decide(box, living, _rules(box, repository.name))
-    plan = RetentionPlan(
-        repository.name,
-        series,
-        _orphans(box, listing, listed, run, broken),
-        gone,
-        (),
-        tuple(sorted({point.service for point in listed} - active)),
-    )
-    return replace(plan, brakes=_brakes(box, repository, plan, listed, listing))
-
-
-def _place(point: Point) -> Place:
-    return point.service, point.tier, point.run
-
-
-def _rules(box: Toolbox, repository: str) -> Rules:
-    """Return the rules in force in a repository: its own where it has some, else the policy's."""
-    policy = box.config.policy
-    own = policy.repositories[repository].retention or {}
-    tiers = {**policy.retention.tiers, **own}
-    return Rules(tiers, policy.timezone, policy.retention.guard.keep_proven)
-
-
-def _decide(box: Toolbox, points: Sequence[Point], rules: Rules) -> tuple[Series, ...]:
-    series: dict[tuple[str, str], list[Point]] = {}
-    for point in points:
-        series.setdefault((point.service, point.tier), []).append(point)
-    return tuple(
-        (
-            service,
-            tier,
-            decide(
-                found,
-                rules.tiers.get(tier) or rules.tiers["default"],
-                box.clock(),
-                rules.zone,
-                keep_proven=rules.keep_proven,
-            ),
-        )
-        for (service, tier), found in sorted(series.items())
-    )
-
-
-def _orphans(
-    box: Toolbox, listing: Listing, listed: Sequence[Point], run: str, broken: dict[str, str]
-) -> tuple[Orphan, ...]:
-    over = box.catalog.over_runs()
-    named = {snapshot for point in listed for snapshot in point.snapshots.values()}
-    known = {_place(point) for point in listed}
-    orphans = []
-    for place, parts in listing.parts.items():
-        stray = tuple(part.id for part in parts if part.id not in named)
-        if place[2] == run or not stray or (place in listing.commits and place not in known):
-            continue
-        ours = place[2] in over
-        what = "no commit" if place not in listing.commits else "not part of what was committed"
-        orphans.append(
-            Orphan(stray, point_id(*place), ours, what if ours else f"{what}, and its run is not known here")
-        )
-    for place, commit in listing.commits.items():
-        if (name := point_id(*place)) in broken:
-            ids = (commit.id, *(part.id for part in listing.parts.get(place, ())))
-            orphans.append(Orphan(ids, name, ours=False, reason=broken[name]))
-    return tuple(orphans)
-
-
-def _brakes(
-    box: Toolbox, repository: Repository, plan: RetentionPlan, listed: Sequence[Point], listing: Listing
-) -> tuple[str, ...]:
-    """Ask the guard, with what the last policy that ran would remove now as the measure of steady ageing."""
-    last = box.catalog.get(f"retention.rules.{repository.name}")
-    before: list[Point] | None = None
-    if last:
-        active = {source.service for source in box.sources}
-        living = [point for point in listed if point.service in active]
-        series = _decide(box, living, Rules.decode(last))
-        before = [removed.point for _, _, decision in series for removed in decision.remove]
-    harm = verify.damage(box, repository)
-    return (
-        *((f"the repository is damaged: {harm}",) if harm else ()),
-        *brakes(
-            listed=listed,
-            removing=[point for point, _ in plan.removing],
-            ageing=before,
-            expected=box.catalog.expected_snapshots(repository.name),
-            found=listing.ids,
-            max_forget=box.config.policy.retention.guard.max_forget,
-            now=box.clock(),
-            removed=set(json.loads(box.catalog.get(_pending(repository)) or "[]")),
-        ),
-    )
-
-
-def _pending(repository: Repository) -> str:
-    return f"forget.pending.{repository.name}"
-
-
-def apply(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, undo: Undo, *, force: bool) -> Kept:
+def apply(
+    box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, undo: Undo, *, force: bool
+) -> RetentionEnd:
     """Remove what the plan names: commits first, so that a cut leaves orphans and never half a point.
 
     Raises GuardRefused unless forced, RepositoryLocked.
     """
     if plan.brakes and not force:
-        raise GuardRefused(
-            f"repository {repository.name}: retention refused: {'; '.join(plan.brakes)}",
-            "look at prune --dry-run; if all of it is wanted, run prune --force",
-        )
+        hint = _MEND if verify.damage(box, repository) else _LOOK
+        raise GuardRefused(f"nothing was removed from repository {repository.name}: {'; '.join(plan.brakes)}", hint)
     for point in plan.gone:
         box.catalog.remove_point(point.id, repository.name)
     removing = plan.removing
@@ -237,7 +110,7 @@ def apply(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, u
         snapshot for orphan in orphans for snapshot in orphan.snapshots
     ]
     # Known before they go: a run that is killed here must not make the next one think that the repository shrank.
-    box.catalog.put(_pending(repository), json.dumps([*commits, *rest]))
+    box.catalog.put(pending(repository), json.dumps([*commits, *rest]))
     # The catalog first: it never lists what is going away. What stays after all is learnt again.
     with box.catalog.batch():
         for point, _ in removing:
@@ -246,20 +119,17 @@ def apply(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, u
     reach("retention.forgotten")
     if stayed:
         learn(box, repository, undo)
-    remember_rules(box, repository)
+    rules.remember(box, repository)
     box.catalog.put(f"forget.last.{repository.name}", box.clock().isoformat())
     forgotten = tuple(
         Forgotten(point.id, repository.name, tuple(point.snapshots.values()), reason) for point, reason in removing
     ) + tuple(Forgotten(orphan.place, repository.name, orphan.snapshots, orphan.reason) for orphan in orphans)
     if stayed:
-        return Kept(
-            "incomplete",
-            f"{len(stayed)} snapshots are still listed after forgetting them",
-            EXIT_FAILED,
-            forgotten,
-            (_not_removed(box, repository, run, stayed),),
-        )
-    return Kept(f"forgot {len(removing)} restore points" if removing else "nothing to forget", forgotten=forgotten)
+        event = _not_removed(box, repository, run, stayed)
+        return RetentionEnd("retention incomplete", event.message, EXIT_FAILED, forgotten, (event,))
+    left = sum(not orphan.ours for orphan in plan.orphans)
+    text = f"forgot {len(removing)} restore points" if removing else "nothing to forget"
+    return RetentionEnd(f"{text}, left {left} that are none alone" if left else text, forgotten=forgotten)
 
 
 def _not_removed(box: Toolbox, repository: Repository, run: str, stayed: set[str]) -> Event:
@@ -280,16 +150,11 @@ def _unshared(box: Toolbox, repository: Repository, points: Sequence[Point]) -> 
     return [snapshot for snapshot in parts if snapshot not in staying]
 
 
-def remember_rules(box: Toolbox, repository: Repository) -> None:
-    """Note the rules in force: what they remove later is steady ageing, which the guard lets pass."""
-    box.catalog.put(f"retention.rules.{repository.name}", _rules(box, repository.name).encode())
-
-
 def prune(box: Toolbox, *, force: bool, wait: float) -> RunRecord:
     """Run retention now in every repository, then free the space; recorded as a run of its own."""
     with box.lock(wait):
         run, started = new_run(box, "prune")
-        outcomes: list[Kept] = []
+        outcomes: list[RetentionEnd] = []
         error: ResguardoError | None = None
         with box.undo(run) as undo:
             for repository in box.repositories.values():
@@ -302,7 +167,7 @@ def prune(box: Toolbox, *, force: bool, wait: float) -> RunRecord:
                     error = stop
                     break
                 except ResguardoError as failure:
-                    outcomes.append(_refused(box, repository, run, _event_of(failure), failure))
+                    outcomes.append(_refused(box, repository, run, failure))
                     error = error or failure
         return finish_run(
             box,
@@ -311,16 +176,11 @@ def prune(box: Toolbox, *, force: bool, wait: float) -> RunRecord:
                 "prune",
                 run,
                 started,
-                [kept.exit_code for kept in outcomes],
+                [end.exit_code for end in outcomes],
                 error,
-                forgotten=tuple(item for kept in outcomes for item in kept.forgotten),
-                events=tuple(event for kept in outcomes for event in kept.events),
-                error="; ".join(kept.error for kept in outcomes if kept.error),
+                forgotten=tuple(item for end in outcomes for item in end.forgotten),
+                events=tuple(event for end in outcomes for event in end.events),
+                error="; ".join(end.error for end in outcomes if end.error),
+                hint=next((event.hint for end in outcomes for event in end.events if event.hint), None),
             ),
         )
-
-
-def _event_of(error: ResguardoError) -> str:
-    if isinstance(error, GuardRefused):
-        return "retention.braked"
-    return "retention.blocked" if isinstance(error, RepositoryLocked) else "retention.failed"

@@ -153,10 +153,10 @@ def read_back(box: Toolbox, repository: Repository, point: Point, undo: Undo) ->
         bad = [error for item in source.items if (error := _read_item(repository, point, item, undo))]
         errors += [f"{source.name}/{text}" for text in bad]
         if not bad and source.outcome == "taken":
-            box.catalog.set_state(point.id, source.name, State.CHECKED)
+            box.catalog.set_state(point.id, repository.name, source.name, State.CHECKED)
     record = CheckRecord(box.clock(), repository.name, point.id, "all", tuple(errors), round(monotonic() - began, 3))
     box.catalog.add_check(record)
-    box.catalog.set_damaged(point.id, damaged=bool(errors))
+    box.catalog.set_damaged(point.id, repository.name, damaged=bool(errors))
     if errors:
         _remember(box, repository, "all", errors)
     if not errors:

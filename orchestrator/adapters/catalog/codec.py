@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from orchestrator.model.owner import Owner
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -63,6 +65,11 @@ def pack(mapping: Mapping[str, Any]) -> str:
 def unpack(value: str) -> dict[str, Any]:
     """Undo pack."""
     return dict(json.loads(value)) if value != "{}" else {}
+
+
+def owner_or_none(value: str | None) -> Owner | None:
+    """Read an owner that was packed, keeping None."""
+    return None if value is None else Owner.read(unpack(value))
 
 
 def pack_list(values: Iterable[str]) -> str:

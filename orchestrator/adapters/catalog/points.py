@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from orchestrator.adapters.catalog.codec import bind, bind_or_none, micros, micros_or_none, pack
 from orchestrator.adapters.catalog.database import Database
@@ -39,39 +40,52 @@ class Points:
     def remove_point(self, point: str, repository: str) -> None:
         """Forget a point that a repository no longer holds; once none holds it, all of it goes. Unknown: nothing."""
         with self._db.writing() as connection:
-            found = _find(connection, point)
+            place = (_find(connection, point), _repository(connection, repository))
+            connection.execute("DELETE FROM snapshot WHERE point = ? AND repository = ?", place)
+            connection.execute("DELETE FROM damage WHERE point = ? AND repository = ?", place)
             connection.execute(
-                "DELETE FROM snapshot WHERE point = ? AND repository = (SELECT id FROM repository WHERE name = ?)",
-                (found, repository),
+                "DELETE FROM earned WHERE source IN (SELECT id FROM source WHERE point = ?) AND repository = ?", place
             )
             connection.execute(
-                "DELETE FROM point WHERE id = ? AND NOT EXISTS (SELECT 1 FROM snapshot WHERE point = ?)", (found, found)
+                "DELETE FROM point WHERE id = ? AND NOT EXISTS (SELECT 1 FROM snapshot WHERE point = point.id)",
+                place[:1],
             )
             connection.execute("DELETE FROM policy WHERE NOT EXISTS (SELECT 1 FROM point WHERE policy = policy.id)")
 
-    def set_state(self, point: str, source: str | None, state: State) -> None:
-        """Raise the state of a point's source (None: all of them); never lowered, and a failed source never raised.
+    def set_state(self, point: str, repository: str, source: str | None, state: State) -> None:
+        """Raise the state that a point's source (None: all of them) earned in a repository.
 
-        Raises NoSuchPoint.
+        It is never lowered, and a failed source's never raised. Raises NoSuchPoint.
         """
         with self._db.writing() as connection:
+            found, place = _held(connection, point, repository)
             connection.execute(
-                "UPDATE source SET state = :state WHERE point = :point AND state < :state AND outcome <> 'failed'"
-                " AND (:source IS NULL OR name = :source)",
-                {"state": int(state), "point": _known(connection, point), "source": source},
+                "INSERT INTO earned (source, repository, state) SELECT id, :place, :state FROM source"
+                " WHERE point = :point AND outcome <> 'failed' AND (:source IS NULL OR name = :source)"
+                " ON CONFLICT DO UPDATE SET state = max(state, excluded.state)",
+                {"state": int(state), "point": found, "place": place, "source": source},
             )
 
-    def set_damaged(self, point: str, *, damaged: bool) -> None:
-        """Flag what a check found. Raises NoSuchPoint."""
+    def set_damaged(self, point: str, repository: str, *, damaged: bool) -> None:
+        """Flag what a check found in a repository. Raises NoSuchPoint."""
         with self._db.writing() as connection:
-            connection.execute("UPDATE point SET damaged = ? WHERE id = ?", (damaged, _known(connection, point)))
+            held = _held(connection, point, repository)
+            connection.execute("DELETE FROM damage WHERE point = ? AND repository = ?", held)
+            if damaged:
+                connection.execute("INSERT INTO damage (point, repository) VALUES (?, ?)", held)
 
 
-def _known(connection: sqlite3.Connection, point: str) -> int:
-    found = _find(connection, point)
-    if found is None:
-        raise NoSuchPoint(f"the catalog knows no restore point {point}", "`resguardo list` shows those that there are")
-    return found
+def _held(connection: sqlite3.Connection, point: str, repository: str) -> tuple[int, int]:
+    """Return the numbers of a point and of the repository that holds it."""
+    row = connection.execute(
+        "SELECT n.point, n.repository FROM snapshot n JOIN repository r ON r.id = n.repository"
+        " WHERE n.point = ? AND r.name = ? AND n.part = 'commit'",
+        (_find(connection, point), repository),
+    ).fetchone()
+    if row is None:
+        hint = "`resguardo list` shows those that there are"
+        raise NoSuchPoint(f"the catalog knows no restore point {point} in repository {repository}", hint)
+    return int(row[0]), int(row[1])
 
 
 def _find(connection: sqlite3.Connection, point: str) -> int | None:
@@ -117,9 +131,11 @@ def _insert_point(connection: sqlite3.Connection, manifest: Manifest) -> int:
 
 def _policy(connection: sqlite3.Connection, manifest: Manifest) -> int:
     files = json.dumps(dict(manifest.files), sort_keys=True)
-    digest = hashlib.sha256(f"{manifest.policy_sha256}\n{files}".encode()).hexdigest()
+    rules = pack(manifest.rules)
+    digest = hashlib.sha256(f"{manifest.policy_sha256}\n{files}\n{rules}".encode()).hexdigest()
     connection.execute(
-        "INSERT OR IGNORE INTO policy (digest, sha256, files) VALUES (?, ?, ?)", (digest, manifest.policy_sha256, files)
+        "INSERT OR IGNORE INTO policy (digest, sha256, files, rules) VALUES (?, ?, ?, ?)",
+        (digest, manifest.policy_sha256, files, rules),
     )
     (number,) = connection.execute("SELECT id FROM policy WHERE digest = ?", (digest,)).fetchone()
     return int(number)
@@ -142,7 +158,7 @@ def _insert_source(connection: sqlite3.Connection, point: int, source: ManifestS
     ).lastrowid
     connection.executemany(
         "INSERT INTO item (source, name, part, slot, hint, tree, path, bytes, sha256, role, extension, seconds, counts,"
-        " counts_exact, as_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " counts_exact, as_of, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [(number, *_item_values(source.name, item)) for item in source.items],
     )
 
@@ -163,4 +179,5 @@ def _item_values(source: str, item: ManifestItem) -> tuple[object, ...]:
         pack(item.counts),
         item.counts_exact,
         micros_or_none(item.as_of),
+        None if item.owner is None else pack(asdict(item.owner)),
     )

@@ -3,6 +3,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from orchestrator.planning.guard import brakes
 from tests.unit.planning.points import point
 
@@ -28,18 +31,58 @@ def test_a_share_up_to_the_limit_passes() -> None:
 
 
 def test_a_larger_share_brakes() -> None:
-    assert ask(removing=POINTS[-4:], ageing=None) == (
-        "it would remove 4 of 10 restore points (40 %; max_forget is 30 %)",
+    (text,) = ask(removing=POINTS[-4:], ageing=None)
+    assert text == (
+        "the rules in policy.yml would now remove 4 of 10 restore points of hub (tier default);"
+        " the guard lets 30 % of a service go at once (retention.guard.max_forget)"
     )
+
+
+def test_one_service_cannot_vanish_behind_the_others() -> None:
+    """A tenth of all points, and all of one service."""
+    listed = [point(NOW - timedelta(days=n), service=f"s{service}") for n in range(10) for service in range(10)]
+    (text,) = ask(listed=listed, removing=[one for one in listed if one.service == "s7"])
+    assert "remove 10 of 10 restore points of s7 (tier default);" in text
+
+
+def test_tiers_of_one_service_are_measured_apart() -> None:
+    cache = [point(NOW - timedelta(days=n), tier="cache") for n in range(3)]
+    (text,) = ask(listed=[*POINTS, *cache], removing=cache[1:])
+    assert "remove 2 of 3 restore points of hub (tier cache);" in text
+
+
+def test_many_services_are_counted_and_the_worst_named() -> None:
+    listed = [point(NOW - timedelta(days=n), service=f"s{service}") for n in range(10) for service in range(6)]
+    (text,) = ask(listed=listed, removing=[one for one in listed if one.service != "s0"][5:])
+    assert "10 of 10 restore points of s1" not in text
+    assert "9 of 10 restore points of s1 (tier default), 9 of 10 restore points of s2" in text
+    assert "and too many of 2 more services;" in text
+
+
+one_series = st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
+
+
+@given(many=st.lists(one_series, min_size=1, max_size=5), most=st.floats(0, 1))
+def test_no_service_ever_loses_more_than_its_share(many: list[tuple[int, int, int]], most: float) -> None:
+    """What passes is within the share in each service, and so over all of them; what is stopped is not."""
+    listed, removing, ageing = [], [], []
+    beyond = []
+    for number, (total, going, usual) in enumerate(many):
+        series = [point(NOW - timedelta(days=n), service=f"s{number}") for n in range(total)]
+        listed += series
+        removing += series[-going:] if going else []
+        ageing += series[-usual:] if usual else []
+        beyond.append(max(0, min(going, total) - min(usual, total)))
+    passes = not ask(listed=listed, removing=removing, ageing=ageing, max_forget=most)
+    assert passes == all(number <= most * total for number, (total, _, _) in zip(beyond, many, strict=True))
+    if passes:
+        assert sum(beyond) <= most * len(listed) + 1e-9
 
 
 def test_what_the_last_policy_would_remove_is_no_reason() -> None:
     assert ask(removing=POINTS[-8:], ageing=POINTS[-6:]) == ()
     (text,) = ask(removing=POINTS[-8:], ageing=POINTS[-4:])
-    assert (
-        text
-        == "it would remove 4 of 10 restore points more than under the last policy that ran (40 %; max_forget is 30 %)"
-    )
+    assert "remove 8 of 10 restore points of hub (tier default) (4 of them by age alone);" in text
 
 
 def test_a_repository_that_shrank_brakes() -> None:

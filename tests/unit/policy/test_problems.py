@@ -266,6 +266,13 @@ def _policy(old: str, new: str) -> str:
             "policy.yml:10:49: jobs.n.services[0]: no such service: 'shopp'\nHINT: did you mean 'shop'?",
         ),
         (
+            POLICY + 'jobs: {n: {at: "@daily", do: prune, services: [shop]}}\n',
+            (
+                "policy.yml:10:37: jobs.n.services: a job that does prune works on whole repositories, not on single "
+                "services\nHINT: remove services from this job"
+            ),
+        ),
+        (
             POLICY + "notify: {rules: [{on: [faild], to: [ops]}], channels: {ops: {url: {env: X}}}}\n",
             "policy.yml:10:24: notify.rules[0].on[0]: not an event: 'faild'\nHINT: did you mean 'failed'?",
         ),

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.model.engine import Facts, Item, Source
 from orchestrator.model.point import PointItem, PointSource, State
-from orchestrator.model.record import RestoredItem
+from orchestrator.model.record import Event, RestoredItem
 from orchestrator.model.secret import Secret
 from orchestrator.planning.backup import BackupPlan, Limits, Probed, Trouble, plan_points
 from orchestrator.planning.guard import brakes
@@ -129,7 +129,32 @@ def test_retention_says_every_reason() -> None:
     assert f"forget  {points[3].id}  2026-06-12 12:00:00Z  no keep-rule wants it" in text
     assert "leave  hub.default@x  its run is not known here" in text
     assert "retired, all restore points stay: old" in text
-    assert "refused: it would remove 4 of 4" in text
+    assert "nothing would be removed: the rules in policy.yml would now remove 4 of 4 restore points of hub" in text
+    assert "HINT: if all of this is wanted, `resguardo prune --force` does it" in text
+
+
+def test_a_backup_whose_retention_was_refused_says_it_once_with_a_hint() -> None:
+    message = "nothing was removed from repository local: the rules would remove 9 of 10 restore points of hub"
+    braked = Event(START, "retention.braked", "warning", message, repository="local", hint="look first")
+    local = replace(RUN.repositories[0], retention="retention refused", error=message)
+    text = run_text(replace(RUN, result="partial", exit_code=1, repositories=(local,), events=(braked,)))
+    assert "result     backup stored everything, but needs attention, on hub-01 (exit 1)" in text
+    assert f"\nretention: {message}\n  HINT: look first" in text
+    assert text.count(message) == 1
+    assert "to local   2.0 KiB added, retention refused" in text
+
+
+def test_a_repositorys_error_without_an_event_is_told_all_the_same() -> None:
+    local = replace(RUN.repositories[0], error="it burned")
+    assert "\nrepository local: it burned" in run_text(replace(RUN, repositories=(local,)))
+
+
+def test_a_plan_foresees_retention_and_says_from_when() -> None:
+    decision = decide([point(NOW - timedelta(days=n)) for n in range(4)], Rules(last=3), NOW, "UTC")
+    plan = RetentionPlan("local", (("hub", "default", decision),), (), (), ())
+    text = plan_text(planned(), plan, NOW)
+    assert "as far as the catalog knows (repository local was last listed 2026-06-15 12:00:00Z)" in text
+    assert "hub, tier default, in local: forget 1 of 4 restore points" in text
 
 
 def test_a_simulation() -> None:

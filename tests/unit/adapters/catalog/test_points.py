@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.adapters.catalog import SqliteCatalog
 from orchestrator.model.errors import DataDamaged, NoSuchPoint
 from orchestrator.model.manifest import Manifest, ManifestItem, ManifestSource, decode, encode
+from orchestrator.model.owner import Owner
 from orchestrator.model.point import Point, PointItem, State
 from orchestrator.planning.listing import part_key
 from tests.unit.adapters.catalog.builders import START, item, manifest, source
@@ -90,8 +91,8 @@ def test_restic_ids_belong_to_the_repository_asked(catalog: SqliteCatalog) -> No
 
 def test_the_same_manifest_again_changes_only_restic_ids(catalog: SqliteCatalog) -> None:
     catalog.add_point(manifest(), "local", {"dumps": "d1", "paths": "gone"}, "c1")
-    catalog.set_state(manifest().point, None, State.PROVEN)
-    catalog.set_damaged(manifest().point, damaged=True)
+    catalog.set_state(manifest().point, "local", None, State.PROVEN)
+    catalog.set_damaged(manifest().point, "local", damaged=True)
     catalog.add_point(manifest(), "local", {"dumps": "d2"}, "c2")
     point = only(catalog)
     assert dict(point.snapshots) == {"dumps": "d2", "commit": "c2"}
@@ -127,34 +128,52 @@ def test_a_manifest_that_calls_itself_partial_is_partial(catalog: SqliteCatalog)
 def test_a_state_is_raised_and_never_lowered(catalog: SqliteCatalog) -> None:
     catalog.add_point(manifest(sources=(source("a"), source("b"))), "local", {}, "c")
     point = manifest().point
-    catalog.set_state(point, "a", State.PROVEN)
+    catalog.set_state(point, "local", "a", State.PROVEN)
     assert only(catalog).state is State.COMMITTED
-    catalog.set_state(point, None, State.RESTORED)
+    catalog.set_state(point, "local", None, State.RESTORED)
     assert [one.state for one in only(catalog).sources] == [State.PROVEN, State.RESTORED]
-    catalog.set_state(point, "a", State.CHECKED)
+    catalog.set_state(point, "local", "a", State.CHECKED)
     assert only(catalog).state is State.RESTORED
 
 
 def test_a_failed_source_is_never_raised(catalog: SqliteCatalog) -> None:
     catalog.add_point(manifest(sources=(source("a"), source("b", "failed"))), "local", {}, "c")
-    catalog.set_state(manifest().point, None, State.PROVEN)
+    catalog.set_state(manifest().point, "local", None, State.PROVEN)
     assert [one.state for one in only(catalog).sources] == [State.PROVEN, State.FAILED]
 
 
 def test_damage_is_flagged_and_taken_back(catalog: SqliteCatalog) -> None:
     catalog.add_point(manifest(), "local", {}, "c")
-    catalog.set_damaged(manifest().point, damaged=True)
+    catalog.set_damaged(manifest().point, "local", damaged=True)
     assert only(catalog).damaged
     assert not only(catalog).whole
-    catalog.set_damaged(manifest().point, damaged=False)
+    catalog.set_damaged(manifest().point, "local", damaged=False)
     assert only(catalog).whole
+
+
+def test_what_is_earned_in_one_repository_says_nothing_of_another(catalog: SqliteCatalog) -> None:
+    catalog.add_point(manifest(), "local", {"dumps": "d1"}, "c1")
+    catalog.add_point(manifest(), "offsite", {"dumps": "d2"}, "c2")
+    catalog.set_state(manifest().point, "local", None, State.PROVEN)
+    catalog.set_damaged(manifest().point, "offsite", damaged=True)
+    standing = {point.repository: (point.state, point.damaged) for point in catalog.points()}
+    assert standing == {"local": (State.PROVEN, False), "offsite": (State.COMMITTED, True)}
+    catalog.remove_point(manifest().point, "local")
+    catalog.add_point(manifest(), "local", {"dumps": "d3"}, "c3")
+    assert {point.repository: point.state for point in catalog.points()}["local"] is State.COMMITTED
+
+
+def test_a_point_that_the_repository_does_not_hold_earns_nothing_there(catalog: SqliteCatalog) -> None:
+    catalog.add_point(manifest(), "local", {}, "c")
+    with pytest.raises(NoSuchPoint, match="in repository offsite"):
+        catalog.set_state(manifest().point, "offsite", None, State.PROVEN)
 
 
 def test_an_unknown_point_is_said(catalog: SqliteCatalog) -> None:
     with pytest.raises(NoSuchPoint, match="knows no restore point nothing"):
-        catalog.set_state("nothing", None, State.PROVEN)
+        catalog.set_state("nothing", "local", None, State.PROVEN)
     with pytest.raises(NoSuchPoint):
-        catalog.set_damaged("nothing", damaged=True)
+        catalog.set_damaged("nothing", "local", damaged=True)
     catalog.remove_point("nothing", "local")
 
 
@@ -268,6 +287,7 @@ items = st.builds(
     counts=st.dictionaries(words, numbers, max_size=3),
     counts_exact=st.booleans(),
     as_of=st.none() | instants,
+    owner=st.none() | st.builds(Owner, words, words, numbers, numbers, st.sampled_from(["0600", "4755"])),
 )
 items = items | items.map(lambda one: replace(one, part="paths", sha256=None))
 sources = st.builds(
@@ -293,6 +313,7 @@ manifests = st.builds(
     policy_sha256=names,
     files=st.dictionaries(names, words, max_size=2),
     tools=st.dictionaries(names, names, max_size=2),
+    rules=st.dictionaries(names, words, max_size=2),
 )
 
 
@@ -317,6 +338,6 @@ def test_manifests_come_back_as_they_were(tmp_path_factory: pytest.TempPathFacto
         )  # fmt: skip
         assert stored.items == tuple(
             PointItem(one.name, one.part, snapshots[part_key(said.name, one)], one.path, one.bytes, one.sha256,
-                      one.role, one.extension, one.counts)
+                      one.role, one.extension, one.counts, one.owner)
             for one in said.items
         )  # fmt: skip

@@ -43,7 +43,7 @@ def told(catalog: SqliteCatalog) -> None:
         catalog.add_point(manifest(number, sources=sources), "local", {"dumps": f"d{number}"}, f"c{number}")
     catalog.add_point(manifest(2, sources=sources), "offsite", {}, "x2")
     catalog.add_point(manifest(3, sources=(source(), source("b", "failed"))), "local", {}, "c3")
-    catalog.set_state(manifest(1).point, None, State.PROVEN)
+    catalog.set_state(manifest(1).point, "local", None, State.PROVEN)
     places = (RepositoryRecord("local", "/srv/repository", 900),)
     gone = (Forgotten("hub.default@old", "local", ("a",), "beyond daily 7"),)
     catalog.record(record(2, services=(service_record(),), repositories=places, forgotten=gone))

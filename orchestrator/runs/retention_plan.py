@@ -1,0 +1,142 @@
+"""What retention would do in a repository: looked at, decided with reasons, measured by the guard; nothing removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from orchestrator.model.execution import Undo
+from orchestrator.model.failpoints import reach
+from orchestrator.model.names import point_id
+from orchestrator.model.point import Point, PointSource, State
+from orchestrator.model.repository import Repository
+from orchestrator.planning.backup import PlannedPoint
+from orchestrator.planning.guard import brakes
+from orchestrator.planning.listing import Listing, Place
+from orchestrator.planning.tidy import Orphan, RetentionPlan, decide_all, removed
+from orchestrator.runs import rules, verify
+from orchestrator.runs.rebuild import learn
+from orchestrator.runs.toolbox import Toolbox
+
+COMING = "this-backup"  # stands for the run of points that are only planned
+
+
+def look(box: Toolbox, repository: Repository, run: str, undo: Undo) -> RetentionPlan:
+    """List the repository, learn what is new in it, and decide; nothing is removed."""
+    learned = learn(box, repository, undo)
+    reach("retention.listed")
+    return _plan(box, repository, learned.listing, dict(learned.broken), run)
+
+
+def preview(box: Toolbox, repository: Repository, planned: Sequence[PlannedPoint]) -> RetentionPlan:
+    """Decide over the points that the catalog knows and those that a backup is about to make; asks nobody else."""
+    coming = [_coming(box, repository, point) for point in planned]
+    points = [*coming, *box.catalog.points(repository=repository.name, host=box.config.policy.host, items=False)]
+    active = _active(box)
+    living = [point for point in points if point.service in active]
+    retired = tuple(sorted({point.service for point in points} - active))
+    series = decide_all(living, rules.in_force(box, repository), box.clock())
+    plan = RetentionPlan(repository.name, series, (), (), (), retired)
+    return replace(plan, brakes=_brakes(box, repository, plan, points, None))
+
+
+def _coming(box: Toolbox, repository: Repository, planned: PlannedPoint) -> Point:
+    """Return a planned point as if it were there, with its sources as they would be."""
+    sources = tuple(
+        PointSource(source.source.name, source.source.engine, "failed" if source.trouble else "taken", ())
+        for source in planned.sources
+    )
+    partial = any(source.trouble for source in planned.sources)
+    return Point(
+        planned.service,
+        planned.tier,
+        COMING,
+        box.clock(),
+        box.clock(),
+        State.TAKEN if partial else State.COMMITTED,
+        repository.name,
+        partial=partial,
+        sources=sources,
+    )
+
+
+def _active(box: Toolbox) -> set[str]:
+    return {source.service for source in box.sources}
+
+
+def _plan(box: Toolbox, repository: Repository, listing: Listing, broken: Mapping[str, str], run: str) -> RetentionPlan:
+    points = box.catalog.points(repository=repository.name, host=box.config.policy.host, items=False)
+    listed = [point for point in points if _place(point) in listing.commits]
+    gone = tuple(point for point in points if _place(point) not in listing.commits)
+    active = _active(box)
+    living = [point for point in listed if point.service in active]
+    series = decide_all(living, rules.in_force(box, repository), box.clock())
+    plan = RetentionPlan(
+        repository.name,
+        series,
+        _orphans(box, listing, listed, run, broken),
+        gone,
+        (),
+        tuple(sorted({point.service for point in listed} - active)),
+    )
+    return replace(plan, brakes=_brakes(box, repository, plan, listed, listing))
+
+
+def _place(point: Point) -> Place:
+    return point.service, point.tier, point.run
+
+
+def _orphans(
+    box: Toolbox, listing: Listing, listed: Sequence[Point], run: str, broken: Mapping[str, str]
+) -> tuple[Orphan, ...]:
+    over = box.catalog.over_runs()
+    named = {snapshot for point in listed for snapshot in point.snapshots.values()}
+    known = {_place(point) for point in listed}
+    orphans = []
+    for place, parts in listing.parts.items():
+        stray = tuple(part.id for part in parts if part.id not in named)
+        if place[2] == run or not stray or (place in listing.commits and place not in known):
+            continue
+        ours = place[2] in over
+        what = "no commit" if place not in listing.commits else "not part of what was committed"
+        orphans.append(
+            Orphan(stray, point_id(*place), ours, what if ours else f"{what}, and its run is not known here")
+        )
+    for place, commit in listing.commits.items():
+        if (name := point_id(*place)) in broken:
+            ids = (commit.id, *(part.id for part in listing.parts.get(place, ())))
+            orphans.append(Orphan(ids, name, ours=False, reason=broken[name]))
+    return tuple(orphans)
+
+
+def _brakes(
+    box: Toolbox, repository: Repository, plan: RetentionPlan, listed: Sequence[Point], listing: Listing | None
+) -> tuple[str, ...]:
+    """Ask the guard, with what the last policy that ran would remove now as the measure of steady ageing.
+
+    listing: None when the repository was not listed.
+    """
+    last = rules.last(box, repository)
+    active = _active(box)
+    living = [point for point in listed if point.service in active]
+    before = [point for point, _ in removed(decide_all(living, last, box.clock()))] if last else None
+    harm = verify.damage(box, repository)
+    return (
+        *((f"the repository is damaged: {harm}",) if harm else ()),
+        *brakes(
+            listed=listed,
+            removing=[point for point, _ in plan.removing],
+            ageing=before,
+            expected=box.catalog.expected_snapshots(repository.name, host=box.config.policy.host) if listing else (),
+            found=listing.ids if listing else (),
+            max_forget=box.config.policy.retention.guard.max_forget,
+            now=box.clock(),
+            removed=set(json.loads(box.catalog.get(pending(repository)) or "[]")),
+        ),
+    )
+
+
+def pending(repository: Repository) -> str:
+    """Return the key under which the catalog keeps the IDs that are being forgotten."""
+    return f"forget.pending.{repository.name}"

@@ -1,0 +1,179 @@
+"""Retention as a use case: what it refuses and says, what it foresees, what a lost catalog changes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from orchestrator.model.engine import Source
+from orchestrator.model.execution import Undo
+from orchestrator.planning.backup import PlannedPoint, PlannedSource, Trouble
+from orchestrator.planning.tidy import RetentionPlan
+from orchestrator.policy.ruleset import RuleSet
+from orchestrator.report.run_text import run_text
+from orchestrator.report.text import retention_text
+from orchestrator.runs import rebuild, retention
+from orchestrator.runs.retention_plan import look, preview
+from orchestrator.runs.toolbox import Toolbox
+from tests.unit.runs.memory import MemoryRepository, manifest_of, toolbox
+
+UNDO = cast("Undo", None)
+EVERYTHING = "{last: 100}"
+
+
+@contextmanager
+def opened(folder: Path, repository: object, **more: Any) -> Iterator[Toolbox]:
+    box = toolbox(folder, repository, **more)
+    try:
+        yield box
+    finally:
+        cast("Any", box.catalog).close()
+
+
+def looked(box: Toolbox, repository: MemoryRepository) -> RetentionPlan:
+    return look(box, cast("Any", repository), "", UNDO)
+
+
+def filled(count: int, *, services: tuple[str, ...] = ("shop",), told: str = "") -> MemoryRepository:
+    repository = MemoryRepository()
+    for service in services:
+        for age in range(count):
+            repository.store(manifest_of(age, service, told))
+    return repository
+
+
+def encoded(folder: Path, text: str) -> str:
+    with opened(folder, MemoryRepository(), rules=text) as box:
+        return RuleSet.in_force(box.config.policy, "local").encode()
+
+
+def test_a_braked_prune_says_what_would_go_why_and_what_to_do(tmp_path: Path) -> None:
+    repository = filled(10)
+    with opened(tmp_path, repository, rules=EVERYTHING) as box:
+        retention.prune(box, force=False, wait=0)
+    with opened(tmp_path, repository, rules="{last: 2}") as box:
+        record = retention.prune(box, force=False, wait=0)
+    text = run_text(record)
+    assert (record.result, record.exit_code, len(repository.stored)) == ("refused", 1, 20)
+    assert "8 of 10 restore points of shop (tier default)" in text
+    assert "the guard lets 30 % of a service go at once (retention.guard.max_forget)" in text
+    assert "HINT: `resguardo prune --dry-run` shows every decision" in text
+    assert "`resguardo prune --force` goes on" in text
+    assert text.count("nothing was removed from repository local") == 1
+    assert [event.name for event in record.events] == ["retention.braked", "run.failed"]
+
+
+def test_force_does_what_the_preview_of_force_showed(tmp_path: Path) -> None:
+    repository = filled(10)
+    with opened(tmp_path, repository, rules=EVERYTHING) as box:
+        retention.prune(box, force=False, wait=0)
+    with opened(tmp_path, repository, rules="{last: 2}") as box:
+        plan = looked(box, repository)
+        shown, forced = retention_text(plan), retention_text(plan, force=True)
+        record = retention.prune(box, force=True, wait=0)
+    assert "nothing would be removed: " in shown
+    assert "HINT: " in shown
+    assert "--force would go on although " in forced
+    assert "nothing would be removed" not in forced
+    assert {gone.point for gone in record.forgotten} == {point.id for point, _ in plan.removing}
+    assert len(repository.stored) == 4
+
+
+def test_a_lost_catalog_does_not_take_ageing_for_a_changed_rule(tmp_path: Path) -> None:
+    told = encoded(tmp_path, "{last: 3}")
+    repository = filled(10, told=told)
+    shutil.rmtree(tmp_path / "state")
+    with opened(tmp_path, repository, rules="{last: 3}") as box:
+        rebuild.rebuild_all(box)
+        plan = looked(box, repository)
+    assert plan.brakes == ()
+    assert len(plan.removing) == 7
+
+
+def test_a_lost_catalog_does_not_let_a_changed_rule_pass(tmp_path: Path) -> None:
+    """Not even one that runs made since, whose retention was refused: their manifests say which rules ran."""
+    told = encoded(tmp_path, EVERYTHING)
+    repository = filled(10, told=told)
+    shutil.rmtree(tmp_path / "state")
+    with opened(tmp_path, repository, rules="{last: 3}") as box:
+        rebuild.meet(box, cast("Any", repository), UNDO)
+        assert "7 of 10 restore points of shop" in looked(box, repository).brakes[0]
+
+
+def test_a_manifest_without_rules_or_with_forged_ones_vouches_for_nothing(tmp_path: Path) -> None:
+    for told in ("", "{}", "[", '{"tiers": {}, "zone": "UTC", "keep_proven": 1}', '{"tiers": 1, "zone": "x"}'):
+        repository = filled(10, told=told)
+        with opened(tmp_path, repository, rules="{last: 3}") as box:
+            assert looked(box, repository).brakes
+        shutil.rmtree(tmp_path / "state")
+
+
+def test_the_newest_readable_point_is_met_when_the_newest_is_broken(tmp_path: Path) -> None:
+    repository = filled(2)
+    del repository.manifests[f"commit-{manifest_of(0).point}"]
+    with opened(tmp_path, repository) as box:
+        rebuild.meet(box, cast("Any", repository), UNDO)
+        assert [point.id for point in box.catalog.points()] == [manifest_of(1).point]
+
+
+def test_a_broken_commit_is_read_and_told_once(tmp_path: Path) -> None:
+    repository = filled(3)
+    broken = f"commit-{manifest_of(1).point}"
+    del repository.manifests[broken]
+    with opened(tmp_path, repository) as box:
+        for _ in range(3):
+            plan = looked(box, repository)
+        assert repository.reads.count(broken) == 1
+        assert [event.message for event in box.catalog.events(name="point.broken")] == [
+            f"{manifest_of(1).point} is not a restore point: {broken} cannot be read"
+        ]
+        assert [(orphan.place, orphan.ours) for orphan in plan.orphans] == [(manifest_of(1).point, False)]
+        record = retention.prune(box, force=False, wait=0)
+        assert record.exit_code == 0
+        rebuild.rebuild_all(box)
+        assert repository.reads.count(broken) == 2
+        assert len(box.catalog.events(name="point.broken")) == 1
+
+
+def test_a_broken_commit_whose_snapshots_changed_is_read_again(tmp_path: Path) -> None:
+    repository = filled(2)
+    whole = manifest_of(1)
+    missing = repository.stored.pop(f"dumps-{whole.point}")
+    with opened(tmp_path, repository) as box:
+        assert len(looked(box, repository).orphans) == 1
+        repository.stored[missing.id] = missing
+        assert looked(box, repository).orphans == ()
+        assert whole.point in {point.id for point in box.catalog.points()}
+
+
+class Untouchable:
+    """A repository that nobody may ask anything."""
+
+    name = "local"
+
+
+def test_a_preview_asks_the_catalog_alone_and_counts_what_is_coming(tmp_path: Path) -> None:
+    repository = filled(3)
+    with opened(tmp_path, repository) as box:
+        looked(box, repository)
+    with opened(tmp_path, Untouchable()) as box:
+        source = PlannedSource(box.sources[0], ())
+        plan = preview(box, cast("Any", Untouchable()), [PlannedPoint("shop", "default", (source,))])
+        before = box.catalog.events()
+    assert [point.id for point, _ in plan.removing] == [manifest_of(2).point]
+    ((_, _, decision),) = plan.series
+    assert decision.keep[0].point.id == "shop.default@this-backup"
+    assert decision.keep[0].reasons == ("last",)
+    assert before == []
+
+
+def test_a_source_that_would_fail_makes_the_coming_point_partial(tmp_path: Path) -> None:
+    with opened(tmp_path, Untouchable()) as box:
+        source: Source = box.sources[0]
+        failed = PlannedSource(source, (), Trouble("gone", None, 4))
+        plan = preview(box, cast("Any", Untouchable()), [PlannedPoint("shop", "default", (failed,))])
+    ((_, _, decision),) = plan.series
+    assert decision.keep[0].point.partial
