@@ -28,7 +28,7 @@ from orchestrator.runs import rebuild, retention, verify
 from orchestrator.runs.point import Budget, PointMaker
 from orchestrator.runs.probe import probe_all
 from orchestrator.runs.recording import finish_run, manifest_of, new_run
-from orchestrator.runs.retention import Kept
+from orchestrator.runs.retention import RetentionEnd
 from orchestrator.runs.toolbox import Toolbox
 from orchestrator.runs.verify import Checked
 
@@ -100,7 +100,7 @@ class _Done:
 
     plan: BackupPlan | None = None
     services: list[ServiceRecord] = field(default_factory=list)
-    kept: Kept = field(default_factory=Kept)
+    kept: RetentionEnd = field(default_factory=RetentionEnd)
     checked: Checked = field(default_factory=Checked)
 
 
@@ -276,9 +276,7 @@ def _enough_room(box: Toolbox, repository: Repository) -> None:
 
 def _same_machine(box: Toolbox, repository: Repository, request: BackupRequest, undo: Undo) -> None:
     """Refuse to write under a host name that another machine uses: its retention and ours would mix."""
-    if box.catalog.seen(repository.name) is None:
-        rebuild.meet(box, repository, undo)
-    newest = box.catalog.newest_manifest(repository.name)
+    newest = rebuild.newest(box, repository, undo)
     if newest is None or newest.machine == box.here.machine or request.new_machine:
         return
     raise ForeignMachine(
