@@ -111,15 +111,23 @@ def job_of(
 
     found = config.policy.jobs.get(job)
     if found is None or found.do != does:
-        known = ", ".join(name for name, each in config.policy.jobs.items() if each.do == does) or "none"
-        raise UsageError(f"no job {job!r} that does {does}", f"policy.yml has {known}")
+        known = ", ".join(name for name, each in config.policy.jobs.items() if each.do == does)
+        what = f"the job {job!r} does {found.do}, not {does}" if found else f"policy.yml has no job {job!r}"
+        raise UsageError(what, f"jobs that do {does}: {known or 'none'}")
     return tuple(services) or tuple(found.services), wait or config.policy.timeout
 
 
 def points_of(app: App, service: str | None) -> list[Point]:
-    """Return the restore points, newest first; services that are not in services.yml any more are marked retired."""
+    """Return the restore points, newest first; services that are not in services.yml any more are marked retired.
+
+    Raises UsageError for a service that is neither in services.yml nor has restore points.
+    """
+    from orchestrator.planning.select import nothing_of  # noqa: PLC0415 - start-up
+
     active = {source.service for source in app.box.sources}
     points = app.catalog.points(service=service)
+    if service and not points and service not in active:
+        raise nothing_of(service, active, app.catalog.points(items=False))
     return [point if point.service in active else replace(point, retired=True) for point in points]
 
 

@@ -32,8 +32,12 @@ def command(
     from orchestrator.runs import backup as runs  # noqa: PLC0415
 
     app = open_app(ctx, acting=not dry_run)
-    chosen, patience = job_of(app.config, job, "backup", services, wait)
-    request = runs.BackupRequest(chosen, only or "", verify=not no_verify, wait=patience, new_machine=new_machine)
+
+    def request() -> runs.BackupRequest:
+        chosen, patience = job_of(app.config, job, "backup", services, wait)
+        return runs.BackupRequest(chosen, only or "", verify=not no_verify, wait=patience, new_machine=new_machine)
+
     if dry_run:
-        return show_plan(ctx, app, request)
-    return act(ctx, app, "backup", lambda box: runs.backup(box, request))
+        return show_plan(ctx, app, request())
+    # Asked for inside, so that a job with a wrong name is recorded and told like every other failure.
+    return act(ctx, app, "backup", lambda box: runs.backup(box, request()))

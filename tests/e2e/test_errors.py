@@ -44,6 +44,12 @@ def test_missing_repository(site: Site) -> None:
     assert not (site.root / "repository").exists(), "a repository was created by accident"
 
 
+def test_a_job_that_is_no_backup(site: Site) -> None:
+    site.policy('jobs: {tidy: {at: "@daily", do: prune}}')
+    said(site, 2, "the job 'tidy' does prune, not backup", command=("backup", "--job", "tidy"))
+    one_run_event(site, "run.refused")
+
+
 def test_missing_path(site: Site) -> None:
     shutil.rmtree(site.root / "data" / "files")
     said(site, 3, "data/files")
