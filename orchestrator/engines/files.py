@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from orchestrator.engines._common import compare, exchange, sync_folder
-from orchestrator.engines._patterns import expression, is_excluded
-from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, PathSet, Restored, Source
+from orchestrator.engines._excluded import announced, lacking, left_out
+from orchestrator.engines._patterns import expression
+from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, Original, PathSet, Restored, Source
 from orchestrator.model.errors import Bug, Precondition, ResguardoError, RestoreFailed, RightsMissing
 from orchestrator.model.execution import Executor, Finding, Undo
 from orchestrator.policy.base import Flag, PolicyModel
@@ -21,9 +22,6 @@ from orchestrator.policy.paths import LocalPath
 from orchestrator.policy.units import Size
 
 ITEM = "files"
-# What exclude_caches looks for: https://bford.info/cachedir/
-CACHE_TAG = "CACHEDIR.TAG"
-CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 BEFORE = "_before_"
 
 
@@ -44,12 +42,16 @@ def _marker(text: str) -> str:
 class Options(PolicyModel):
     """paths: files and folders · the others are restic's: patterns, marker files (`NAME` or `NAME:HEADER`), a size."""
 
-    paths: list[LocalPath] = Field(min_length=1)
-    exclude: list[Annotated[str, AfterValidator(_pattern)]] = Field(default_factory=list)
-    exclude_if_present: list[Annotated[str, AfterValidator(_marker)]] = Field(default_factory=list)
-    exclude_larger_than: Size | None = None
-    exclude_caches: Flag = False
-    one_file_system: Flag = False
+    paths: list[LocalPath] = Field(min_length=1, description="Files and folders.")
+    exclude: list[Annotated[str, AfterValidator(_pattern)]] = Field(
+        default_factory=list, description="restic's exclude patterns."
+    )
+    exclude_if_present: list[Annotated[str, AfterValidator(_marker)]] = Field(
+        default_factory=list, description="Names of files that mark folders to leave out."
+    )
+    exclude_larger_than: Size | None = Field(default=None, description="Leave out files that are larger than this.")
+    exclude_caches: Flag = Field(default=False, description="Leave out folders marked by a CACHEDIR.TAG file.")
+    one_file_system: Flag = Field(default=False, description="Do not cross into other mounted file systems.")
 
 
 class FilesEngine:
@@ -63,6 +65,12 @@ class FilesEngine:
     def originals(self, source: Source) -> Mapping[str, str]:
         """The first path; the others are swapped with it."""
         return {ITEM: source.options.paths[0]} if source.options else {}
+
+    def original(self, item: Item) -> Original:
+        """Whether any of its paths is there, and what of it no restore point holds."""
+        paths = _outermost(item.source.options.paths) if item.source.options else []
+        there = [path for path in paths if os.path.lexists(path)]
+        return Original(bool(there), tuple(announced(there, item.source.options)))
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
         """Look at every path, not below it: a walk would double restic's work."""
@@ -116,7 +124,7 @@ class FilesEngine:
         moves = [(to + path, path, path + ending) for path in _outermost(item.source.options.paths)]
         for move in moves:
             _assert_movable(*move)
-        present = [keep for _, path, keep in moves if os.path.lexists(path)]
+        present = {path: keep for _, path, keep in moves if os.path.lexists(path)}
         with ExitStack() as back:
             for new, path, keep in moves:
                 try:
@@ -128,7 +136,8 @@ class FilesEngine:
         for new, path, _ in moves:
             sync_folder(os.path.dirname(path))
             _remove_empty(os.path.dirname(new), to)
-        return Kept(", ".join(present) or None)
+        notes = [note for path, keep in present.items() for note in lacking(path, keep, item.source.options)]
+        return Kept(", ".join(present.values()) or None, tuple(notes))
 
 
 def _checked(options: Options) -> tuple[str, ...]:
@@ -157,36 +166,8 @@ def _trouble(path: str, options: Options) -> ResguardoError | None:
         return Precondition(f"{path!r}: is neither a file nor a directory", "give files and directories only")
     if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(status.st_mode) else 0)):
         return RightsMissing(f"{path!r}: may not be read", "run as root or as its owner")
-    reason = _left_out(path, status, options)
+    reason = left_out(path, status, options)
     return Precondition(f"{path!r}: is left out itself by {reason}", "narrow the exclude") if reason else None
-
-
-def _left_out(path: str, status: os.stat_result, options: Options) -> str:
-    pattern = is_excluded(path, options.exclude)
-    if pattern is not None:
-        return f"the exclude {pattern!r}"
-    if stat.S_ISREG(status.st_mode):
-        limit = options.exclude_larger_than
-        return f"exclude_larger_than: it has {status.st_size} bytes" if limit and status.st_size > limit else ""
-    for marker in options.exclude_if_present:
-        name, _, header = marker.partition(":")
-        if _begins(os.path.join(path, name), header.encode()):
-            return f"exclude_if_present {marker!r}, which it holds"
-    if options.exclude_caches and _begins(os.path.join(path, CACHE_TAG), CACHE_SIGNATURE):
-        return f"exclude_caches: it holds {CACHE_TAG}"
-    return ""
-
-
-def _begins(path: str, header: bytes) -> bool:
-    if not header:
-        return os.path.lexists(path)
-    with suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            return os.read(fd, len(header)) == header
-        finally:
-            os.close(fd)
-    return False
 
 
 def _notes(options: Options, paths: Sequence[str]) -> Iterator[Finding]:

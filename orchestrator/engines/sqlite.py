@@ -21,7 +21,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from orchestrator.engines._common import compare, sync_folder, users_of
-from orchestrator.model.engine import Data, Dump, DumpEnd, Facts, Item, Kept, PathSet, Restored, Source
+from orchestrator.engines._owner import give, like_folder, owner_of
+from orchestrator.model.engine import Data, Dump, DumpEnd, Facts, Item, Kept, Original, PathSet, Restored, Source
 from orchestrator.model.errors import (
     Bug,
     Precondition,
@@ -30,6 +31,7 @@ from orchestrator.model.errors import (
     RightsMissing,
 )
 from orchestrator.model.execution import Executor, Exit, Finding, Proc, Trailer, Undo
+from orchestrator.model.owner import Owner
 from orchestrator.policy.base import PolicyModel
 from orchestrator.policy.paths import LocalPath
 from orchestrator.policy.units import Duration
@@ -48,9 +50,15 @@ class Options(PolicyModel):
     indexes need functions or collations of their application) and reports broken references without failing.
     """
 
-    path: LocalPath
-    busy: Annotated[Duration, Field(gt=0, le=3600)] = 30.0
-    check: Literal["full", "quick"] = "full"
+    path: LocalPath = Field(description="The database's file.", examples=["/srv/hub/hub.db"])
+    busy: Annotated[Duration, Field(gt=0, le=3600)] = Field(
+        default=30.0, description="How long to wait for a writer's lock, an hour at most."
+    )
+    check: Literal["full", "quick"] = Field(
+        default="full",
+        description="`full`: the copy passes integrity_check and foreign_key_check. `quick`: it passes quick_check, "
+        "and broken references are only told; for indexes that need functions or collations of their application.",
+    )
 
 
 def _helper(*arguments: str) -> list[str]:
@@ -97,11 +105,12 @@ class _ImageDump:
 
     trailer = Trailer(magic=MAGIC, min_bytes=SMALLEST)
 
-    def __init__(self, fd: int, proc: Proc, report: str, source: Source) -> None:
+    def __init__(self, fd: int, proc: Proc, report: str, source: Source, owner: Owner) -> None:
         self.fd = fd
         self._proc = proc
         self._report = report
         self._source = source
+        self._owner = owner
         self._end: DumpEnd | None = None
 
     def finish(self) -> DumpEnd:
@@ -128,6 +137,7 @@ class _ImageDump:
             findings=tuple(notes),
             bytes=report["bytes"],
             sha256=report["sha256"],
+            owner=self._owner,
         )
 
 
@@ -143,6 +153,10 @@ class SqliteEngine:
         """The one file."""
         return {os.path.basename(source.options.path): os.path.realpath(source.options.path)}
 
+    def original(self, item: Item) -> Original:
+        """Whether the file is there."""
+        return Original(os.path.lexists(os.path.realpath(item.source.options.path)))
+
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:  # noqa: ARG002 - the port has them
         """Look at the file from outside: no process, and no open file. What is in it is for the dump to judge."""
         from sqlite3 import sqlite_version  # noqa: PLC0415 - start-up
@@ -155,7 +169,8 @@ class SqliteEngine:
     def dump(self, item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
         """Start the helper; nothing is printed before the image has passed its checks."""
         source, options = item.source, item.source.options
-        size = _look(options.path).st_size
+        found = _look(options.path)
+        size = found.st_size
         with ExitStack() as stack:
             folder = at.private_dir(undo, size_hint=max(size, item.bytes or 0))
             stack.callback(rmtree, folder, ignore_errors=True)
@@ -169,7 +184,7 @@ class SqliteEngine:
             finally:
                 os.close(write)
             stack.callback(proc.stop)
-            yield _ImageDump(read, proc, os.path.join(folder, "report"), source)
+            yield _ImageDump(read, proc, os.path.join(folder, "report"), source, owner_of(found))
 
     def paths(self, item: Item) -> PathSet:
         """Not for this engine: it delivers a stream."""
@@ -190,7 +205,7 @@ class SqliteEngine:
                 os.unlink(part)
         if not end.ok:
             raise RestoreFailed(*_told(target, end))
-        return Restored(target)
+        return Restored(target, give(target, item.owner) if item.owner else ())
 
     def verify(self, item: Item, to: str, expected: Mapping[str, int], at: Executor, undo: Undo) -> Sequence[Finding]:
         """integrity_check, foreign_key_check, and the rows of every table."""
@@ -209,7 +224,8 @@ class SqliteEngine:
         """Put `to` in the place of the source's file; refused while any process has that open.
 
         The old file is first folded into one with its -wal and then linked as `kept`, so that at every moment a whole
-        database has the source's name. The new one gets the old one's owner and mode (none: the directory's owner).
+        database has the source's name. The new one gets the old one's owner and mode; without an old one those that
+        it had when it was dumped, else the directory's owner.
         """
         old, new, keep = os.path.realpath(item.source.options.path), _place(item, to), _place(item, kept)
         _assert_free(keep, RestoreFailed)
@@ -219,11 +235,11 @@ class SqliteEngine:
         if there:
             self._settle(old, item, at, undo)
         try:
-            _dress(new, old)
+            notes = _dress(new, old, item)
             _exchange(old, new, keep)
         except OSError as error:
             raise RestoreFailed(f"{old!r}: {error.strerror}; nothing was changed", "mend it, then try again") from error
-        return Kept(keep if there else None)
+        return Kept(keep if there else None, notes)
 
     def _settle(self, path: str, item: Item, at: Executor, undo: Undo) -> None:
         if not any(os.path.lexists(path + companion) for companion in COMPANIONS):
@@ -273,19 +289,18 @@ def _family(path: str) -> Iterator[os.stat_result]:
             yield os.stat(path + companion)
 
 
-def _dress(new: str, old: str) -> None:
-    """Give the new file the old one's owner, mode and extended attributes (access lists)."""
+def _dress(new: str, old: str, item: Item) -> tuple[Finding, ...]:
+    """Give the new file the old one's owner, mode and extended attributes (access lists), as far as there is one."""
     try:
         status = os.stat(old)
     except FileNotFoundError:
-        folder = os.stat(os.path.dirname(old))
-        os.chown(new, folder.st_uid, folder.st_gid)
-        return
+        return () if item.owner else (like_folder(new, os.path.dirname(old)),)
     os.chown(new, status.st_uid, status.st_gid)
     os.chmod(new, stat.S_IMODE(status.st_mode))
     with suppress(OSError):
         for name in os.listxattr(old):
             os.setxattr(new, name, os.getxattr(old, name))
+    return ()
 
 
 def _exchange(old: str, new: str, keep: str) -> None:

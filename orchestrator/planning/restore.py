@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from orchestrator.model.errors import NoSuchPoint, UsageError
 from orchestrator.model.names import RESTORING, encode_item, kept_name
 from orchestrator.model.point import Point, PointItem, PointSource
+from orchestrator.planning.select import distance
 
 LONGEST_DATABASE = 63  # bytes of a PostgreSQL identifier; the shortest limit of the servers that we know
 Mode = Literal["to", "as", "in-place"]
@@ -21,13 +22,14 @@ class Where:
     """Where restored data goes.
 
     to: a directory · name: of a new database · in_place: swapped with the original · globals: create roles that the
-    server lacks, too.
+    server lacks, too · picks: not whole sources, but chosen files.
     """
 
     to: str = ""
     name: str = ""
     in_place: bool = False
     globals: bool = False
+    picks: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Living:
 
 @dataclass(frozen=True)
 class RestoreStep:
-    """One item's way back. target: new path or database · original, kept: only in place."""
+    """One item's way back. target: new path or database · original, kept: only in place · there: whether something
+    stands in the original's place now; None when that is not known.
+    """
 
     point: Point
     source: PointSource
@@ -50,20 +54,27 @@ class RestoreStep:
     target: str
     original: str = ""
     kept: str = ""
+    there: bool | None = None
 
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """All steps in order, and how far each chosen point is from the time that was asked for."""
+    """All steps in order, and what to know before. picks: only some of the files, so that nobody knows how many."""
 
     service: str
     steps: tuple[RestoreStep, ...]
     notes: tuple[str, ...] = ()
+    picks: bool = False
 
     @property
     def bytes(self) -> int:
-        """Bytes that will be written."""
+        """Bytes that will be written; with picks at most these."""
         return sum(step.item.bytes for step in self.steps)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether anything is swapped."""
+        return any(step.original for step in self.steps)
 
 
 def plan_restore(
@@ -80,7 +91,7 @@ def plan_restore(
     notes: list[str] = []
     for point in chosen:
         if asked:
-            notes.append(f"{point.id} is {_distance(asked - point.time)} before the time asked for")
+            notes.append(f"{point.id} is {distance(asked - point.time)} before the time asked for")
         wanted = [source for source in point.sources if not sources or source.name in sources]
         for source in wanted:
             if source.outcome != "taken":
@@ -94,11 +105,43 @@ def plan_restore(
     if missing or not steps:
         what = f"source {missing[0]!r}" if missing else "anything"
         raise NoSuchPoint(f"no restore point of {service} holds {what}", "resguardo show POINT lists what one holds")
+    notes += _answered(steps, where, living)
+    steps.sort(key=lambda step: step.item.role != "globals")
+    return RestorePlan(service, tuple(steps), tuple(notes), where.picks)
+
+
+def _answered(steps: Sequence[RestoreStep], where: Where, living: Mapping[str, Living]) -> list[str]:
+    """Refuse what would be ignored; say what concerns only a part. Raises UsageError."""
     data = [step for step in steps if step.item.role == "data"]
     if where.name and len(data) != 1:
         raise UsageError("--as gives one name, but several databases would be restored", "choose one with --source")
-    steps.sort(key=lambda step: step.item.role != "globals")
-    return RestorePlan(service, tuple(steps), tuple(notes))
+    inside = [step for step in data if _places(step.source.name, living) == "server"]
+    outside = [step for step in data if _places(step.source.name, living) == "path"]
+    if where.name and outside:
+        raise UsageError(f"--as names a database on its server, and {outside[0].source.name} is a path", "say --to DIR")
+    if where.to and inside and not outside:
+        raise UsageError(
+            f"--to gives a folder, and {inside[0].source.name} comes back on its own server",
+            "say --as NAME for the new database's name, or leave out --to for one with the time in it",
+        )
+    if where.globals and not any(step.item.role == "globals" for step in steps):
+        raise UsageError("--globals: what would be restored holds no roles of a server", "leave it out")
+    picked = [step.source.name for step in data if step.item.part == "paths"]
+    if where.picks and (others := [step for step in data if step.item.part != "paths"]):
+        raise UsageError(
+            f"--include and --exclude choose files, and {others[0].source.name} comes back whole",
+            f"say --source {picked[0]}, or leave them out" if picked else "leave them out",
+        )
+    return [
+        f"{step.source.name}: --to does not concern it, it comes back on its server as {step.target}"
+        for step in inside
+        if where.to
+    ]
+
+
+def _places(source: str, living: Mapping[str, Living]) -> Literal["path", "server"]:
+    alive = living.get(source)
+    return alive.places if alive else "path"
 
 
 def _incomplete(point: Point, source: PointSource, where: Where) -> str:
@@ -112,9 +155,8 @@ def _step(
     point: Point, source: PointSource, item: PointItem, where: Where, living: Mapping[str, Living], now: datetime
 ) -> RestoreStep:
     alive = living.get(source.name)
-    places = alive.places if alive else "path"
     original = alive.original.get(item.name, "") if alive else ""
-    if places == "server":
+    if _places(source.name, living) == "server":
         return _server_step(point, source, item, where, original or item.name, now)
     if where.in_place:
         if not original:
@@ -159,9 +201,3 @@ def _server_step(
 
 def _cut(name: str, suffix: str) -> str:
     return name.encode()[: LONGEST_DATABASE - len(suffix)].decode(errors="ignore")
-
-
-def _distance(gap: timedelta) -> str:
-    minutes = int(gap.total_seconds() // 60)
-    days, rest = divmod(minutes, 24 * 60)
-    return f"{days} d {rest // 60} h" if days else f"{rest // 60} h {rest % 60} min"

@@ -165,7 +165,7 @@ def restore_plan_text(plan: RestorePlan) -> str:
     ]
     body = table(("SOURCE", "ITEM", "POINT", "SIZE", "TO", "IN PLACE OF"), rows, right=(3,))
     notes = "\n".join(f"note: {safe(note)}" for note in plan.notes)
-    head = f"restore of {plan.service}: {count(len(plan.steps), 'item')}, {size(plan.bytes)}"
+    head = f"restore of {plan.service}: {count(len(plan.steps), 'item')}, {'at most ' * plan.picks}{size(plan.bytes)}"
     return "\n\n".join(part for part in (head, body, notes) if part)
 
 

@@ -213,6 +213,7 @@ class PointMaker:
             as_of=end.as_of,
             role=item.item.role,
             extension=item.item.extension,
+            owner=end.owner,
         )
         taken.findings[key] = tuple(end.findings)
         taken.starts.append(end.as_of or wall)

@@ -317,6 +317,52 @@ class TestFiles(EngineConformance):
         finally:
             subprocess.run(["umount", str(tmp_path / "b")], check=True)
 
+    def test_what_was_excluded_is_told_before_and_after(
+        self, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
+        source, to = self._two(tmp_path)
+        old = tmp_path / "a"
+        for name in ("cache/deep/x", "cache/y", "it's.log", "sub/z.log", "tagged/CACHEDIR.TAG", "tagged/blob", "young"):
+            (old / name).parent.mkdir(exist_ok=True, parents=True)
+            (old / name).write_text("Signature: 8a477f597d28d172789f06886806bc55")
+        for name in ("sub", "tagged"):
+            Path(f"{to}{old}/{name}").mkdir()
+        given = source.options.model_dump() | {"exclude": ["cache", f"{old}/*.log", "z.log"], "exclude_caches": True}
+        item = self.item_of(source_of(*given.pop("paths"), **given))
+
+        before = ENGINE.original(item)
+        assert before.there
+        (note,) = before.findings
+        assert note.message == (
+            f"{str(old)!r}: 4 entries excluded from backups will be in the kept copy alone: "
+            "'cache', \"it's.log\", 'sub/z.log', 'tagged'"
+        )
+        kept = ENGINE.swap(item, str(to), f"{tmp_path}/a_before_X", at, undo)
+        excluded, newer = kept.findings
+        assert "5 entries excluded" in excluded.message
+        assert "1 entry more" in newer.message
+        assert excluded.hint is not None
+        subprocess.run(["sh", "-ec", excluded.hint], check=True)
+        assert (old / "cache" / "deep" / "x").exists()
+        assert (old / "it's.log").exists()
+        assert (old / "sub" / "z.log").exists()
+        assert not (old / "young").exists()
+
+    def test_nothing_there_is_nothing_to_tell(self, tmp_path: Path) -> None:
+        original = ENGINE.original(self.item_of(source_of(tmp_path / "lost")))
+        assert (original.there, original.findings) == (False, ())
+
+    def test_many_excluded_entries_are_counted(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        source, to = self._two(tmp_path)
+        for number in range(9):
+            (tmp_path / "a" / f"{number}.log").touch()
+        item = self.item_of(source_of(*source.options.paths, exclude=["*.log"]))
+        (note,) = ENGINE.swap(item, str(to), f"{tmp_path}/a_before_X", at, undo).findings
+        assert "9 entries" in note.message
+        assert "and 4 more" in note.message
+        assert note.hint is not None
+        assert note.hint.startswith(f"cp -an {tmp_path}/a_before_X/. {tmp_path}/a/ ")
+
     def _two(self, tmp: Path, second: str = "b") -> tuple[Source, Path]:
         to = tmp / ".a.restoring"
         for name in ("a", second):

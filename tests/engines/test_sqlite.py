@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from orchestrator.engines.sqlite import COMPANIONS, Options, SqliteEngine, _look
 from orchestrator.model.engine import Item, Source
 from orchestrator.model.errors import Precondition, ResguardoError, RestoreFailed
 from orchestrator.model.execution import Executor
+from orchestrator.model.owner import Owner
 from orchestrator.model.secret import Secret
 from tests.engines.conformance import PipeData, StreamConformance, assert_told, errors
 from tests.engines.nobody import as_nobody
@@ -422,6 +424,35 @@ class TestSqlite(StreamConformance):
         ENGINE.swap(item, name, self.new_name(tmp_path, "kept"), at, undo)
         status = os.stat(path)
         assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (1234, 4321, 0o640)
+
+    @pytest.mark.root
+    def test_lost_file_gets_its_owner_and_mode_back(
+        self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
+        path = item.source.options.path
+        os.chown(path, 1234, 4321)
+        os.chmod(path, 0o4640)
+        taken = self.take(item, at, undo)
+        assert taken.end.owner == Owner("", "", 1234, 4321, "4640")
+        os.unlink(path)
+        known = replace(item, owner=taken.end.owner)
+        name = self.bring(known, taken, self.new_name(tmp_path, "new"), at, undo).name
+        ENGINE.swap(known, name, self.new_name(tmp_path, "kept"), at, undo)
+        status = os.stat(path)
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (1234, 4321, 0o640)
+
+    @pytest.mark.root
+    def test_lost_file_without_a_known_owner_takes_its_folders_and_says_so(
+        self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
+        path = item.source.options.path
+        _, name = self.restored(item, at, undo, tmp_path)
+        os.unlink(path)
+        os.chown(os.path.dirname(path), 1234, 4321)
+        (note,) = ENGINE.swap(item, name, self.new_name(tmp_path, "kept"), at, undo).findings
+        assert note.level == "warning"
+        assert "1234:4321" in note.message
+        assert (os.stat(path).st_uid, os.stat(path).st_gid) == (1234, 4321)
 
     def test_relative_names_lie_beside_the_source(
         self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path

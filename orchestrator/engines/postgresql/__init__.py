@@ -16,9 +16,9 @@ from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.probe import probe
 from orchestrator.engines.postgresql.restore import restore
 from orchestrator.engines.postgresql.roles import restore_globals, verify_globals
-from orchestrator.engines.postgresql.swap import swap
+from orchestrator.engines.postgresql.swap import original, swap
 from orchestrator.engines.postgresql.verify import verify
-from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, PathSet, Restored, Source
+from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, Original, PathSet, Restored, Source
 from orchestrator.model.errors import Bug
 from orchestrator.model.execution import Executor, Finding, Undo
 
@@ -35,6 +35,10 @@ class PostgresqlEngine:
         """Items bear the names of their databases."""
         del source
         return {}
+
+    def original(self, item: Item) -> Original:
+        """Whether the database is there, as far as the server answers."""
+        return Original() if item.role == "globals" else original(item)
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
         """Look at the server, its databases and our rights in them."""

@@ -12,11 +12,27 @@ import threading
 from orchestrator.engines.postgresql.connection import Session, maintenance
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.restore import check_name, exists
-from orchestrator.model.engine import Item, Kept
+from orchestrator.model.engine import Item, Kept, Original
 from orchestrator.model.errors import ResguardoError, RestoreFailed
+from orchestrator.model.execution import Finding
 
 _LIMIT = 60.0
 _AGAIN = 0.1  # seconds between two rounds of ending sessions
+
+
+def original(item: Item) -> Original:
+    """Whether the database is there, and who would be thrown out of it. A server that does not answer tells nothing."""
+    try:
+        with maintenance(item.source) as session:
+            there = exists(session, item.name)
+            (count,) = session.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [item.name])[0]
+    except ResguardoError as error:
+        text = f"database {item.name!r} cannot be looked at: {error.message}"
+        return Original(findings=(Finding("warning", text, error.hint),))
+    if not count:
+        return Original(there)
+    text = f"database {item.name!r}: {count} session{'s' * (count > 1)} would be ended by the swap"
+    return Original(there, (Finding("warning", text, "stop what uses it first"),))
 
 
 def swap(item: Item, to: str, kept: str) -> Kept:

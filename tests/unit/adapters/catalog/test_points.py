@@ -70,6 +70,18 @@ def test_points_come_newest_first_and_are_filtered(catalog: SqliteCatalog) -> No
     assert catalog.points(service="nobody") == []
 
 
+def test_points_of_one_host_alone(catalog: SqliteCatalog) -> None:
+    catalog.add_point(manifest(1, host="a"), "local", {"dumps": "da"}, "ca")
+    catalog.add_point(manifest(2, host="b"), "local", {"dumps": "db"}, "cb")
+    assert [point.host for point in catalog.points()] == ["b", "a"]
+    assert [point.host for point in catalog.points(host="a")] == ["a"]
+    assert catalog.expected_snapshots("local", host="a") == {"ca", "da"}
+    newest = catalog.newest_manifest("local", host="a")
+    assert newest is not None
+    assert newest.host == "a"
+    assert catalog.newest_manifest("local", host="c") is None
+
+
 def test_items_can_be_left_out(catalog: SqliteCatalog) -> None:
     catalog.add_point(manifest(), "local", {"dumps": "d1"}, "c1")
     (full,) = catalog.points()

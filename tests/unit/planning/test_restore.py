@@ -1,0 +1,80 @@
+"""Restore plans: targets, and options that would be ignored are refused or spoken of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from orchestrator.model.errors import UsageError
+from orchestrator.model.point import PointItem, PointSource
+from orchestrator.planning.restore import Living, RestorePlan, Where, plan_restore
+from tests.unit.planning.points import point
+
+NOW = datetime(2026, 11, 3, 9, tzinfo=UTC)
+SNAPSHOT, DIGEST = "f" * 64, "0" * 64
+FILES = PointSource("files", "files", "taken", (PointItem("files", "paths", SNAPSHOT, "/", 700, None),))
+SHOP = PointSource("shop", "sqlite", "taken", (PointItem("shop.db", "dumps", SNAPSHOT, "/s", 100, DIGEST),))
+HUB = PointSource("hub", "postgresql", "taken", (PointItem("hub", "dumps", SNAPSHOT, "/h", 100, DIGEST),))
+ROLES = PointItem("globals", "dumps", SNAPSHOT, "/g", 10, DIGEST, role="globals")
+LIVING = {
+    "files": Living("path", {"files": "/srv/files"}),
+    "shop": Living("path", {"shop.db": "/srv/shop.db"}),
+    "hub": Living("server", {}),
+}
+
+
+def planned(where: Where, *sources: PointSource) -> RestorePlan:
+    return plan_restore("s", [point(NOW, sources=sources)], (), where, LIVING, NOW)
+
+
+@pytest.mark.parametrize(
+    ("where", "sources", "words"),
+    [
+        (Where(to="/back"), (HUB,), ("--to gives a folder", "--as NAME")),
+        (Where(to="/back", name="x"), (HUB,), ("--to gives a folder", "--as NAME")),
+        (Where(to="/back", name="x"), (SHOP,), ("--as names a database", "shop is a path", "--to DIR")),
+        (Where(to="/back", name="x"), (FILES, HUB), ("--as gives one name", "--source")),
+        (Where(to="/back", globals=True), (SHOP,), ("--globals", "no roles")),
+        (Where(globals=True), (HUB,), ("--globals", "no roles")),
+        (Where(to="/back", picks=True), (SHOP,), ("shop comes back whole", "leave them out")),
+        (Where(to="/back", picks=True), (FILES, SHOP), ("shop comes back whole", "--source files")),
+        (Where(), (FILES,), ("none is given", "--to DIR")),
+    ],
+)
+def test_what_would_be_ignored_is_refused(where: Where, sources: tuple[PointSource, ...], words: tuple[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        planned(where, *sources)
+    for word in words:
+        assert word in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_folder_that_concerns_only_a_part_is_spoken_of() -> None:
+    plan = planned(Where(to="/back"), FILES, HUB)
+    assert [step.target for step in plan.steps] == ["/back/files", "hub_restored_20261103T090000Z"]
+    assert plan.notes == (
+        "hub: --to does not concern it, it comes back on its server as hub_restored_20261103T090000Z",
+    )
+
+
+def test_roles_come_first_and_only_when_asked_for() -> None:
+    hub = replace(HUB, items=(*HUB.items, ROLES))
+    assert [step.item.name for step in planned(Where(name="x", globals=True), hub).steps] == ["globals", "hub"]
+    quiet = planned(Where(name="x"), hub)
+    assert [step.item.name for step in quiet.steps] == ["hub"]
+    assert "--globals" in quiet.notes[0]
+
+
+def test_in_place_names_original_and_kept() -> None:
+    plan = planned(Where(in_place=True), FILES, HUB)
+    assert plan.in_place
+    assert [(step.original, step.kept) for step in plan.steps] == [
+        ("/srv/files", "/srv/files_before_20261103T090000Z"),
+        ("hub", "hub_before_20261103T090000Z"),
+    ]
+
+
+def test_the_size_of_picked_files_is_not_known() -> None:
+    plan = planned(Where(to="/back", picks=True), FILES)
+    assert (plan.bytes, plan.picks) == (700, True)
