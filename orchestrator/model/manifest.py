@@ -17,6 +17,7 @@ from typing import Any
 from orchestrator.model.errors import DataDamaged
 from orchestrator.model.names import is_name, is_run_id, point_id
 from orchestrator.model.owner import Owner
+from orchestrator.model.record import ItemRecord
 
 SCHEMA = "resguardo/manifest/1"
 LIMIT = 8 * 1024 * 1024
@@ -26,28 +27,13 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class ManifestItem:
-    """One stored item.
+class ManifestItem(ItemRecord):
+    """One stored item as the record has it. tree: restic's tree ID where known, else None.
 
-    part: paths|dumps|stream · tree: restic's tree ID where known, else None · snapshot: restic ID in the repository
-    that was written first (a hint) · path: inside the snapshot · seconds: how long its dump took · owner: of
-    the file that was dumped, for kinds that are one file.
+    snapshot is a hint: restic's ID in the repository that was written first.
     """
 
-    name: str
-    part: str
-    path: str
-    bytes: int
-    sha256: str | None
-    snapshot: str
     tree: str | None = None
-    role: str = "data"
-    extension: str = ""
-    seconds: float = 0.0
-    counts: Mapping[str, int] = field(default_factory=dict)
-    counts_exact: bool = False
-    as_of: datetime | None = None
-    owner: Owner | None = None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,13 @@ class Event:
 
 @dataclass(frozen=True)
 class ItemRecord:
-    """One stored item of a source. added: new bytes in the repository are known per snapshot only."""
+    """One stored item of a source.
+
+    part: paths|dumps|stream · path: inside the snapshot · bytes, sha256: of the stored file; sha256 is None for paths ·
+    snapshot: restic's ID · seconds: how long its dump took · counts: objects and rows, from the dump's own snapshot
+    where counts_exact · as_of: the instant whose state was dumped · owner: of the file that was dumped, for kinds that
+    are one file.
+    """
 
     name: str
     part: str

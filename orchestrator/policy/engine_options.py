@@ -19,16 +19,16 @@ Models = Mapping[str, type[BaseModel]]
 
 
 @dataclass
-class Checked:
+class CheckedOptions:
     """Options by (service, source), and what is wrong with the others."""
 
     options: dict[tuple[str, str], Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
-def check_options(document: Document, models: Models, directory: str) -> Checked:
+def check_options(document: Document, models: Models, directory: str) -> CheckedOptions:
     """Check the options of all sources in services.yml, `files` among them."""
-    checked = Checked()
+    checked = CheckedOptions()
     services = document.data.get("services") if isinstance(document.data, dict) else None
     for service, body in services.items() if isinstance(services, dict) else ():
         for source, engine, path, given in _sources(service, body):

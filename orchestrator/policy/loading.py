@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.model.errors import PolicyInvalid, Problem
 from orchestrator.policy.config import Config, ServiceConfig, SourceConfig
 from orchestrator.policy.crosscheck import crosscheck
-from orchestrator.policy.engine_options import Checked, Models, check_options
+from orchestrator.policy.engine_options import CheckedOptions, Models, check_options
 from orchestrator.policy.policy_file import Policy
 from orchestrator.policy.services_file import FILES_ENGINE, Service, Services
 from orchestrator.policy.validation import MOST_PROBLEMS, problems_of
@@ -36,7 +36,7 @@ def load(policy_path: str, options: Models, environ: Mapping[str, str] | None = 
     path, shown_path = _services_path(policy, policy_path, directory)
     services = _read(path, shown_path, environ, problems)
     inventory = _validate(services, Services, directory, problems)
-    checked = check_options(services, options, directory) if services else Checked()
+    checked = check_options(services, options, directory) if services else CheckedOptions()
     problems += _not_said_yet(checked.problems, problems)
     problems += crosscheck(policy, services)
     if problems or not (policy and services and found and inventory):
@@ -109,14 +109,14 @@ def _digest(texts: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _services(policy: Policy, inventory: Services, checked: Checked) -> dict[str, ServiceConfig]:
+def _services(policy: Policy, inventory: Services, checked: CheckedOptions) -> dict[str, ServiceConfig]:
     return {
         name: ServiceConfig(name, service.tier, _sources(policy, name, service, checked), service.enabled)
         for name, service in inventory.services.items()
     }
 
 
-def _sources(policy: Policy, name: str, service: Service, checked: Checked) -> tuple[SourceConfig, ...]:
+def _sources(policy: Policy, name: str, service: Service, checked: CheckedOptions) -> tuple[SourceConfig, ...]:
     if not service.enabled:
         return ()
     timeout = service.timeout or policy.timeout

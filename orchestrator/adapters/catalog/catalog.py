@@ -8,13 +8,13 @@ from typing import Self
 
 from orchestrator.adapters.catalog.database import Database
 from orchestrator.adapters.catalog.events import Events
-from orchestrator.adapters.catalog.listing import Listing
+from orchestrator.adapters.catalog.listing import PointReader
 from orchestrator.adapters.catalog.outbox import Outbox
-from orchestrator.adapters.catalog.points import Points
+from orchestrator.adapters.catalog.points import PointWriter
 from orchestrator.adapters.catalog.runs import Runs
 
 
-class SqliteCatalog(Points, Listing, Runs, Events, Outbox):
+class SqliteCatalog(PointWriter, PointReader, Runs, Events, Outbox):
     """The local history in one file (mode 0600), used by all threads of a process and by several processes.
 
     Raises Precondition when the file is damaged, another program's or of a newer version (the hint says what to do),

@@ -52,7 +52,7 @@ Groups = dict[int, list[Any]]
 Earned = dict[tuple[int, int], int]  # source and repository → state
 
 
-class Listing:
+class PointReader:
     """The reading half of restore points."""
 
     _db: Database

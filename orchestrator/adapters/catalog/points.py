@@ -16,7 +16,7 @@ from orchestrator.model.point import State
 from orchestrator.planning.listing import part_key
 
 
-class Points:
+class PointWriter:
     """The writing half of restore points."""
 
     _db: Database
