@@ -38,4 +38,8 @@ def check_name(value: Any) -> Any:
     return value
 
 
-Name = Annotated[str, BeforeValidator(check_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
+Name = Annotated[
+    str,
+    BeforeValidator(check_name),
+    WithJsonSchema({"type": "string", "title": "name", "pattern": f"^{NAME_PATTERN}$"}),
+]

@@ -62,5 +62,7 @@ def _wrong(line: str) -> str:
 Cron = Annotated[
     str,
     BeforeValidator(parse_cron),
-    WithJsonSchema({"type": "string", "minLength": 1, "examples": ["0 2 * * *", "30 4 * * sun", "@daily"]}),
+    WithJsonSchema(
+        {"type": "string", "title": "cron line", "minLength": 1, "examples": ["0 2 * * *", "30 4 * * sun", "@daily"]}
+    ),
 ]

@@ -36,5 +36,5 @@ def _local_path(value: Any, info: ValidationInfo) -> str:
 LocalPath = Annotated[
     str,
     BeforeValidator(_local_path),
-    WithJsonSchema({"type": "string", "minLength": 1, "title": "Path, absolute or relative to policy.yml"}),
+    WithJsonSchema({"type": "string", "minLength": 1, "title": "path"}),
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema, field_validator
 
+from orchestrator.model.events import EVENTS, nouns
 from orchestrator.policy import later
 from orchestrator.policy.base import Name, PolicyModel, Whole
 from orchestrator.policy.cron import Cron
@@ -19,8 +20,8 @@ from orchestrator.policy.units import DataShare, Duration, Rate, Size, Wait
 
 HOUR, DAY, MIB, GIB = 3600.0, 86400.0, 1 << 20, 1 << 30
 SEVERITIES = ("success", "partial", "failed", "warning", "recovered")
+_EVENTS = (*SEVERITIES, *EVENTS, *(f"{noun}.*" for noun in nouns()))
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-_EVENT = re.compile(r"[a-z]+\.(?:[a-z-]+|\*)")
 _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|PRIVATE|CREDENTIAL_KEY")
 _OPTION = re.compile(r"[a-z0-9]+\.[a-z0-9._-]+")
 
@@ -71,12 +72,16 @@ class RepositoryPolicy(PolicyModel):
         description="A path, or restic's URL: sftp:user@host:/path, rest:https://…, s3:https://…."
     )
     password: SecretRef = Field(
-        description="Where the repository's password is: {file: …}, {env: …} or {command: […]}."
+        description="Where the repository's password is.", examples=[{"file": "var/repository.key"}]
     )
     env: dict[EnvName, EnvValue] = Field(
-        default={}, description="Credentials of the storage, given to restic alone; secrets as references."
+        default={},
+        description="Credentials of the storage, given to restic alone; secrets as references.",
+        examples=[{"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": {"file": "/etc/resguardo/s3.key"}}],
     )
-    options: dict[str, OptionValue] = Field(default={}, description="restic's extended options (-o key=value).")
+    options: dict[str, OptionValue] = Field(
+        default={}, description="restic's extended options (-o key=value).", examples=[{"s3.connections": 8}]
+    )
     retention: dict[Name, KeepRules] | None = Field(
         default=None, description="Keep-rules of this repository, instead of the general ones, by tier."
     )
@@ -112,11 +117,19 @@ def _job_kind(value: Any) -> Any:
 
 
 class Job(PolicyModel):
-    """A scheduled action. at: five cron fields in the policy's time zone · services: empty means all."""
+    """An action with its time, which cron keeps. at: cron fields in the policy's time zone · services: empty: all."""
 
-    at: Cron = Field(description="When: five cron fields (minute hour day month weekday), or @daily and the like.")
-    do: Annotated[JobKind, BeforeValidator(_job_kind)] = Field(description="What: backup, prune or verify.")
-    services: list[Name] = Field(default=[], description="Only these services; all when left out.")
+    at: Cron = Field(
+        description="When cron starts it: minute hour day month weekday, or @daily and the like. Nothing is started by "
+        "this key itself; `prune --simulate` counts with it."
+    )
+    do: Annotated[JobKind, BeforeValidator(_job_kind)] = Field(
+        description="What: backup (started with `backup --job NAME`), prune or verify. With a prune job no backup "
+        "applies retention by itself any more, with a verify job none checks: cron must start these commands too."
+    )
+    services: list[Name] = Field(
+        default=[], description="Only these services, for a backup; all when left out.", examples=[["shop"]]
+    )
 
 
 class Health(PolicyModel):
@@ -125,37 +138,49 @@ class Health(PolicyModel):
     A backup is refused only where restic could not end cleanly, under 64 MiB.
     """
 
-    max_age: Duration = Field(default=26 * HOUR, description="The newest restore point may be this old.")
-    min_free: Size = Field(default=GIB, description="Less free on a local repository's disk is worth a warning.")
-    max_duration: Duration | None = Field(default=None, description="A backup that takes longer is worth a warning.")
+    max_age: Duration = Field(
+        default=26 * HOUR, description="`status` calls a service overdue when its newest whole restore point is older."
+    )
+    min_free: Size = Field(
+        default=GIB, description="Less free on a local repository's disk: a backup warns (`disk.low`)."
+    )
+    max_duration: Duration | None = Field(
+        default=None, description="A backup that takes longer warns (`duration.exceeded`).", examples=["1h"]
+    )
 
 
 class Channel(PolicyModel):
     """Somewhere to send notifications: an Apprise URL, by reference."""
 
-    url: SecretRef = Field(description="Where the channel's Apprise URL is; such URLs hold secrets.")
+    url: SecretRef = Field(
+        description="Where the channel's Apprise URL is; such URLs hold secrets.", examples=[{"env": "APPRISE_OPS_URL"}]
+    )
 
 
 def _event(value: Any) -> str:
-    if not isinstance(value, str) or not (value in SEVERITIES or _EVENT.fullmatch(value)):
-        hint = did_you_mean(str(value), SEVERITIES, kind="severities") or ""
-        more = " or an event's name, such as run.failed or source.*"
-        raise fault(f"not an event: {shown(value)}", hint if hint.startswith("did") else f"{hint};{more}")
+    if not isinstance(value, str) or value not in _EVENTS:
+        hint = did_you_mean(str(value), _EVENTS, kind="events") or ""
+        more = f"severities are {', '.join(SEVERITIES)}; names such as run.failed or source.* are in the reference"
+        raise fault(f"not an event: {shown(value)}", hint if hint.startswith("did") else more)
     return value
 
 
 EventName = Annotated[
     str,
     BeforeValidator(_event),
-    WithJsonSchema({"anyOf": [{"enum": list(SEVERITIES)}, {"type": "string", "pattern": f"^{_EVENT.pattern}$"}]}),
+    WithJsonSchema({"title": "event", "enum": list(_EVENTS), "examples": ["failed", "source.*"]}),
 ]
 
 
 class Rule(PolicyModel):
     """Which events go to which channels."""
 
-    on: list[EventName] = Field(min_length=1, description="Severities (failed, warning …) or event names (run.*).")
-    to: list[Name] = Field(min_length=1, description="Names of channels.")
+    on: list[EventName] = Field(
+        min_length=1,
+        description="Severities (failed, warning …), names of events, or all of one noun (`source.*`): see events.md.",
+        examples=[["failed", "partial", "recovered"]],
+    )
+    to: list[Name] = Field(min_length=1, description="Names of channels.", examples=[["ops"]])
 
 
 class Notify(PolicyModel):
@@ -179,10 +204,18 @@ class Staging(PolicyModel):
     Below a folder of the user's a private one is made for this policy; nothing beside it is touched.
     """
 
-    dir: Annotated[str, BeforeValidator(_staging_dir), WithJsonSchema({"type": "string", "minLength": 1})] = Field(
-        default="auto", description="auto (memory, or the state folder), or a folder of your own."
+    dir: Annotated[
+        str, BeforeValidator(_staging_dir), WithJsonSchema({"type": "string", "title": "auto or path", "minLength": 1})
+    ] = Field(
+        default="auto",
+        description="Where dumps that are not streamed wait: auto (memory for root, else the state folder), or a "
+        "folder of your own, in which a private one is made.",
+        examples=["/srv/dumps"],
     )
-    max: Size = Field(default=256 * MIB, description="The most that all waiting dumps together may take.")
+    max: Size = Field(
+        default=256 * MIB,
+        description="The most that all waiting dumps together may take; never more than a quarter of the free memory.",
+    )
     source: Size = Field(default=32 * MIB, description="Dumps that are larger than this are streamed instead.")
 
 
@@ -200,14 +233,18 @@ class ResticPolicy(PolicyModel):
     """How restic is run. path: program or None for PATH · upload, download: KiB/s · retry_lock: seconds."""
 
     path: LocalPath | None = Field(
-        default=None, description="The restic program (0.18 or newer); on PATH when left out."
+        default=None,
+        description="The restic program (0.18 or newer); on PATH when left out.",
+        examples=["/usr/local/bin/restic"],
     )
     compression: Literal["auto", "off", "max", "fastest", "better"] = Field(
         default="auto", description="restic's compression; fastest and better need restic 0.19."
     )
     upload: Rate | None = Field(default=None, description="The most to upload per second, such as 10MiB.")
     download: Rate | None = Field(default=None, description="The most to download per second.")
-    nice: Nice | None = Field(default=10, description="Niceness of restic, 0 to 19; null leaves it as it is.")
+    nice: Nice | None = Field(
+        default=10, description="Niceness of restic, 0 to 19; null leaves it as it is.", examples=[19]
+    )
     ionice: Literal["idle", "best-effort"] | None = Field(default="idle", description="Disk class; null leaves it.")
     retry_lock: Wait = Field(default=300.0, description="How long to wait for the repository's lock.")
 
@@ -215,31 +252,46 @@ class ResticPolicy(PolicyModel):
 class Tidy(PolicyModel):
     """How often retention (forget) and freeing space (prune) are due without a job; seconds."""
 
-    forget: Duration = Field(default=7 * DAY, description="Apply retention when the last time is longer ago than this.")
-    prune: Duration = Field(default=7 * DAY, description="Free space when it was last freed longer ago than this.")
+    forget: Duration = Field(
+        default=7 * DAY, description="A backup applies retention when the last time is longer ago than this."
+    )
+    prune: Duration = Field(
+        default=7 * DAY,
+        description="`status` asks for `prune` when space was last freed longer ago; nothing else does it.",
+    )
 
 
 class Check(PolicyModel):
     """How often the repository is checked without a job. every: seconds · data: share that is read, None for none."""
 
-    every: Duration = Field(default=7 * DAY, description="Check when the last check is longer ago than this.")
-    data: DataShare | None = Field(default="5%", description="How much of the data a check reads back; null for none.")
+    every: Duration = Field(
+        default=7 * DAY, description="A backup checks the repository when the last check is longer ago than this."
+    )
+    data: DataShare | None = Field(
+        default="5%", description="How much of the data a check reads back, the next part each time; null for none."
+    )
 
 
 class Policy(PolicyModel):
     """policy.yml. timeout: seconds that one source may take · parallel: how many are stored side by side."""
 
-    version: Literal[1] = Field(description="The version of this file's format: 1.")
+    version: Literal[1] = Field(description="The version of this file's format.", examples=[1])
     host: Annotated[
         str, BeforeValidator(_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST.pattern}$"})
-    ] = Field(description="The name under which this machine's restore points are kept; choose it once.")
-    timezone: Annotated[str, BeforeValidator(_timezone), WithJsonSchema({"type": "string"})] = Field(
-        default="UTC", description="Time zone of days in retention and of jobs, such as Europe/Madrid."
+    ] = Field(
+        description="The name under which this machine's restore points are kept; choose it once.", examples=["hub-01"]
     )
-    parallel: Whole = Field(default=2, ge=1, le=16, description="How many sources are stored side by side.")
+    timezone: Annotated[str, BeforeValidator(_timezone), WithJsonSchema({"type": "string"})] = Field(
+        default="UTC", description="Time zone of days in retention, of jobs and of `--at`.", examples=["Europe/Madrid"]
+    )
+    parallel: Whole = Field(
+        default=2, ge=1, le=16, description="How many sources are stored side by side, 1 to 16.", examples=[4]
+    )
     timeout: Duration = Field(default=6 * HOUR, description="How long one source may take.")
     services_file: LocalPath | None = Field(
-        default=None, description="The other file; services.yml beside this one when left out."
+        default=None,
+        description="The other file; services.yml beside this one when left out.",
+        examples=["/etc/resguardo/hub.yml"],
     )
     repositories: dict[Name, RepositoryPolicy] = Field(min_length=1, description="Where the backups go, by name.")
     retention: Retention = Field(description="Which restore points to keep: rules per tier, and a guard.")
@@ -251,7 +303,7 @@ class Policy(PolicyModel):
     staging: Staging = Field(default=Staging.model_construct(), description="Where small dumps wait for restic.")
     logs: Logs = Field(default=Logs.model_construct(), description="The log files.")
     restic: ResticPolicy = Field(default=ResticPolicy.model_construct(), description="How restic is run.")
-    tidy: Tidy = Field(default=Tidy.model_construct(), description="How often retention runs when no job says so.")
+    tidy: Tidy = Field(default=Tidy.model_construct(), description="How often retention is due when no job says so.")
     check: Check = Field(
         default=Check.model_construct(), description="How often the repository is checked when no job says so."
     )

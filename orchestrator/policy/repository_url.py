@@ -43,5 +43,12 @@ def _url(value: Any, info: ValidationInfo) -> str:
 RepositoryUrl = Annotated[
     str,
     BeforeValidator(_url),
-    WithJsonSchema({"type": "string", "minLength": 1, "examples": ["var/repository", "sftp:user@host:/path"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "title": "repository",
+            "minLength": 1,
+            "examples": ["var/repository", "sftp:user@host:/path"],
+        }
+    ),
 ]

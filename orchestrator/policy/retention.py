@@ -27,7 +27,11 @@ def _count(value: Any) -> int:
     )
 
 
-_COUNT_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}]}
+_COUNT_SCHEMA = {
+    "title": "count",
+    "anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}],
+    "examples": [7, "unlimited"],
+}
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema(_COUNT_SCHEMA)]
 
 
@@ -74,7 +78,11 @@ class Guard(PolicyModel):
         default=0.30, description="Retention refuses to forget more than this share at once because of a changed rule."
     )
     keep_proven: Whole = Field(
-        default=1, ge=1, le=100, description="How many of the newest proven restore points are never forgotten."
+        default=1,
+        ge=1,
+        le=100,
+        description="How many of the newest proven restore points of each source are never forgotten. Only a drill "
+        "proves a restore point, and there are no drills in this version: so far it changes nothing.",
     )
 
 
@@ -82,7 +90,7 @@ class RetentionPolicy(PolicyModel):
     """tiers: the keep-rules by tier, `default` among them · guard: the brakes. In YAML tiers stand beside `guard`."""
 
     tiers: dict[Name, KeepRules]
-    guard: Guard = Guard.model_construct()
+    guard: Guard = Field(default=Guard.model_construct(), description="Brakes against a mistake in the rules.")
 
     @field_validator("tiers")
     @classmethod

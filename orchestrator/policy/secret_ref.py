@@ -41,10 +41,12 @@ def _split(text: str) -> list[str]:
 
 
 _COMMAND_SCHEMA = {
+    "title": "command",
+    "examples": [["pass", "show", "backups/demo"]],
     "anyOf": [
         {"type": "string", "minLength": 1},
         {"type": "array", "items": {"type": "string"}, "minItems": 1},
-    ]
+    ],
 }
 EnvName = Annotated[
     str, BeforeValidator(check_env_name), WithJsonSchema({"type": "string", "pattern": f"^{_ENV_NAME.pattern}$"})
@@ -60,9 +62,13 @@ class SecretRef(PolicyModel):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     file: LocalPath | None = Field(
-        default=None, description="File that holds the secret, open to its owner alone (0600)."
+        default=None,
+        description="File that holds the secret, open to its owner alone (0600); a line break at its end is dropped.",
+        examples=["/etc/resguardo/hub.password"],
     )
-    env: EnvName | None = Field(default=None, description="Environment variable that holds the secret.")
+    env: EnvName | None = Field(
+        default=None, description="Environment variable that holds the secret.", examples=["HUB_PASSWORD"]
+    )
     command: Annotated[tuple[str, ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)] | None = Field(
         default=None, description="Program that prints the secret, with its arguments; no shell, 30 seconds at most."
     )

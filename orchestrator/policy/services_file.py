@@ -31,9 +31,13 @@ class Database(PolicyModel):
 
     model_config = ConfigDict(extra="allow")
 
-    engine: str = Field(min_length=1, description="Which kind of database.")
-    tier: Name | None = Field(default=None, description="Retention tier; the service's when left out.")
-    timeout: Duration | None = Field(default=None, description="How long it may take; the service's when left out.")
+    engine: str = Field(min_length=1, description="Which kind of database.", examples=["sqlite", "postgresql"])
+    tier: Name | None = Field(
+        default=None, description="Retention tier; the service's when left out.", examples=["cache"]
+    )
+    timeout: Duration | None = Field(
+        default=None, description="How long it may take; the service's when left out.", examples=["2h"]
+    )
     enabled: Flag = Field(default=True, description="false leaves it out of backups.")
 
 
@@ -46,17 +50,35 @@ class Service(PolicyModel):
     """One service: its databases and its paths. timeout: seconds · the exclude keys go with `paths`."""
 
     enabled: Flag = Field(default=True, description="false leaves the whole service out of backups.")
-    tier: Name = Field(default="default", description="Retention tier of what does not say its own.")
+    tier: Name = Field(
+        default="default", description="Retention tier of what does not say its own.", examples=["cache"]
+    )
     timeout: Duration | None = Field(
-        default=None, description="How long a source may take; the policy's when left out."
+        default=None, description="How long a source may take; the policy's when left out.", examples=["2h"]
     )
     databases: dict[DatabaseName, Database] = Field(default={}, description="Databases, by a name of yours.")
-    paths: list[LocalPath] = Field(default=[], description="Files and folders.")
-    exclude: list[str] = Field(default=[], description="What to leave out: restic's exclude patterns.")
-    exclude_if_present: list[str] = Field(default=[], description="Leave out folders that hold a file of this name.")
-    exclude_larger_than: str | None = Field(default=None, description="Leave out files that are larger than this.")
-    exclude_caches: Flag = Field(default=False, description="Leave out folders marked by a CACHEDIR.TAG file.")
-    one_file_system: Flag = Field(default=False, description="Do not cross into other mounted file systems.")
+    paths: list[LocalPath] = Field(
+        default=[], description="Files and folders.", examples=[["/srv/hub/data", "/srv/hub/.env"]]
+    )
+    exclude: list[str] = Field(
+        default=[],
+        description="What to leave out of the paths: restic's exclude patterns.",
+        examples=[["*.log", "cache/"]],
+    )
+    exclude_if_present: list[str] = Field(
+        default=[],
+        description="Leave out folders that hold a file of this name (`NAME`, or `NAME:HEADER`: that begins so).",
+        examples=[[".nobackup"]],
+    )
+    exclude_larger_than: str | None = Field(
+        default=None, description="Leave out files that are larger than this.", examples=["2GiB"]
+    )
+    exclude_caches: Flag = Field(
+        default=False, description="Leave out folders marked by a CACHEDIR.TAG file.", examples=[True]
+    )
+    one_file_system: Flag = Field(
+        default=False, description="Do not cross into other mounted file systems.", examples=[True]
+    )
 
 
 class Services(PolicyModel):

@@ -92,18 +92,25 @@ def parse_data(value: Any) -> str:
     return str(value).replace(" ", "")
 
 
-def _schema(pattern: str, *examples: str) -> WithJsonSchema:
+def _schema(title: str, pattern: str, *examples: str) -> WithJsonSchema:
     # Editors see the file before ${VAR} is filled in.
-    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$|{_PLACEHOLDER}", "examples": list(examples)})
+    whole = f"^(?:{pattern})$|{_PLACEHOLDER}"
+    return WithJsonSchema({"type": "string", "title": title, "pattern": whole, "examples": list(examples)})
 
 
-_DURATION_SCHEMA = _schema(rf"(?:{_NUMBER}[wdhms])+", "90s", "5m", "26h", "7d", "1h30m")
+_DURATION_SCHEMA = _schema("duration", rf"(?:{_NUMBER}[wdhms])+", "90s", "5m", "26h", "7d", "1h30m")
 Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
 Wait = Annotated[float, BeforeValidator(parse_wait), _DURATION_SCHEMA]
 Size = Annotated[
-    int, BeforeValidator(parse_size), _schema(rf"{_NUMBER} ?(?:B|[KMGT]i?B|kB)", "256MiB", "10GiB", "10GB")
+    int, BeforeValidator(parse_size), _schema("size", rf"{_NUMBER} ?(?:B|[KMGT]i?B|kB)", "256MiB", "10GiB", "10GB")
 ]
-Rate = Annotated[int, BeforeValidator(parse_rate), _schema(rf"{_NUMBER} ?(?:B|[KMGT]i?B|kB)(?:/s)?", "512KiB", "10MiB")]
-Percent = Annotated[float, BeforeValidator(parse_percent), _schema(rf"{_NUMBER} ?%", "30%")]
-Within = Annotated[str, BeforeValidator(parse_within), _schema(r"(?:\d+y)?(?:\d+m)?(?:\d+d)?(?:\d+h)?", "7d", "1y6m")]
-DataShare = Annotated[str, BeforeValidator(parse_data), _schema(rf"all|\d+/\d+|{_NUMBER} ?%", "5%", "2/7", "all")]
+Rate = Annotated[
+    int, BeforeValidator(parse_rate), _schema("rate", rf"{_NUMBER} ?(?:B|[KMGT]i?B|kB)(?:/s)?", "10MiB", "512KiB")
+]
+Percent = Annotated[float, BeforeValidator(parse_percent), _schema("percentage", rf"{_NUMBER} ?%", "30%")]
+Within = Annotated[
+    str, BeforeValidator(parse_within), _schema("span", r"(?:\d+y)?(?:\d+m)?(?:\d+d)?(?:\d+h)?", "7d", "1y6m")
+]
+DataShare = Annotated[
+    str, BeforeValidator(parse_data), _schema("share", rf"all|\d+/\d+|{_NUMBER} ?%", "5%", "2/7", "all")
+]

@@ -22,10 +22,18 @@ Mode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 class Tls(PolicyModel):
     """How the connection is protected; `mode` is libpq's sslmode: verify-full when a `ca` is given, else prefer."""
 
-    mode: Mode | None = None
-    ca: LocalPath | None = None
-    cert: LocalPath | None = None
-    key: LocalPath | None = None
+    mode: Mode | None = Field(
+        default=None, description="libpq's sslmode; verify-full when `ca` is given, else prefer.", examples=["require"]
+    )
+    ca: LocalPath | None = Field(
+        default=None, description="Certificates of the authorities that are trusted.", examples=["/etc/ssl/db-ca.pem"]
+    )
+    cert: LocalPath | None = Field(
+        default=None, description="Our certificate; goes with `key`.", examples=["/etc/resguardo/client.crt"]
+    )
+    key: LocalPath | None = Field(
+        default=None, description="The key of our certificate.", examples=["/etc/resguardo/client.key"]
+    )
 
     @model_validator(mode="after")
     def _together(self) -> Tls:
@@ -52,24 +60,76 @@ class Options(PolicyModel):
     lock_timeout: how long a dump waits for a table's lock.
     """
 
-    host: str | None = Field(default=None, min_length=1)
-    port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
-    socket: LocalPath | None = None
-    service: str | None = Field(default=None, min_length=1)
-    service_file: LocalPath | None = None
-    database: str = Field(default=ALL, min_length=1)
-    exclude: tuple[str, ...] = ()
-    maintenance: str = Field(default="postgres", min_length=1)
-    user: str | None = Field(default=None, min_length=1)
-    password: SecretRef | None = None
-    restore_user: str | None = Field(default=None, min_length=1)
-    restore_password: SecretRef | None = None
-    tls: Tls = Tls()
-    format: Literal["plain", "custom"] = "plain"
-    globals: Flag = True
-    counts: Literal["exact", "none"] = "exact"
-    lock_timeout: Duration = 60.0
-    tools: LocalPath | None = None
+    host: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The server's name or address. Without host, socket and service: the local socket, else localhost.",
+        examples=["127.0.0.1"],
+    )
+    port: Annotated[Whole, Field(ge=1, le=65535)] | None = Field(
+        default=None, description="Its port; the service's, or 5432, when left out.", examples=[5433]
+    )
+    socket: LocalPath | None = Field(
+        default=None, description="The folder of the server's socket; not with host.", examples=["/run/postgresql"]
+    )
+    service: str | None = Field(
+        default=None, min_length=1, description="A section of libpq's service file.", examples=["hub"]
+    )
+    service_file: LocalPath | None = Field(
+        default=None,
+        description="That file; else PGSERVICEFILE, ~/.pg_service.conf, pg_service.conf of PGSYSCONFDIR.",
+        examples=["/etc/resguardo/pg_service.conf"],
+    )
+    database: str = Field(
+        default=ALL,
+        min_length=1,
+        description="One database, or `all`: each that accepts connections and is no template.",
+        examples=["hub"],
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(), description="With `database: all`: names or patterns (* ?) to leave out.", examples=[["test_*"]]
+    )
+    maintenance: str = Field(
+        default="postgres",
+        min_length=1,
+        description="The database to connect to for what concerns none in particular.",
+        examples=["template1"],
+    )
+    user: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The role that dumps; else the service's, or the name of the user who runs this program.",
+        examples=["backup"],
+    )
+    password: SecretRef | None = Field(
+        default=None,
+        description="Where its password is; without it PGPASSFILE or ~/.pgpass is asked.",
+        examples=[{"file": "/etc/resguardo/hub.password"}],
+    )
+    restore_user: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The role that restores, checks and swaps; `user` when left out.",
+        examples=["postgres"],
+    )
+    restore_password: SecretRef | None = Field(
+        default=None, description="Where that role's password is.", examples=[{"env": "HUB_RESTORE_PASSWORD"}]
+    )
+    tls: Tls = Field(default=Tls(), description="How the connection is protected.")
+    format: Literal["plain", "custom"] = Field(
+        default="plain", description="pg_dump's format: plain SQL, or its own, uncompressed."
+    )
+    globals: Flag = Field(default=True, description="Whether roles and their memberships are dumped too.")
+    counts: Literal["exact", "none"] = Field(
+        default="exact",
+        description="Whether rows are counted in the dump's own snapshot, for the check after a restore.",
+    )
+    lock_timeout: Duration = Field(default=60.0, description="How long a dump waits for a table's lock.")
+    tools: LocalPath | None = Field(
+        default=None,
+        description="The folder of pg_dump, psql and pg_restore; else the installed ones that fit the server.",
+        examples=["/usr/lib/postgresql/15/bin"],
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Options:

@@ -53,7 +53,7 @@ jobs:
 health: {max_age: 2d, min_free: 10GiB, max_duration: 1h}
 notify:
   channels: {ops: {url: {env: OPS}}}
-  rules: [{on: [failed, run.missed, "source.*"], to: [ops]}]
+  rules: [{on: [failed, run.killed, "source.*"], to: [ops]}]
 staging: {dir: stage, max: 1GiB, source: 64MiB}
 logs: {keep: 30d, size: 1MiB}
 restic:
@@ -78,7 +78,7 @@ check: {every: 1d, data: ~}
     assert policy.jobs["nightly"].at == "0 0 * * *"
     assert policy.jobs["nightly"].services == ["shop"]
     assert policy.notify.channels["ops"].url.env == "OPS"
-    assert policy.notify.rules[0].on == ["failed", "run.missed", "source.*"]
+    assert policy.notify.rules[0].on == ["failed", "run.killed", "source.*"]
     assert policy.staging.dir == str(tmp_path / "stage")
     assert policy.restic.path == str(tmp_path / "bin/restic")
     assert (policy.restic.upload, policy.restic.download, policy.restic.nice) == (10240, 1048576, None)

@@ -280,9 +280,13 @@ def _policy(old: str, new: str) -> str:
             POLICY + "notify: {rules: [{on: [Everything], to: [ops]}], channels: {ops: {url: {env: X}}}}\n",
             (
                 "policy.yml:10:24: notify.rules[0].on[0]: not an event: 'Everything'\n"
-                "HINT: severities: failed, partial, recovered, success, warning; or an event's name, "
-                "such as run.failed or source.*"
+                "HINT: severities are success, partial, failed, warning, recovered; names such as run.failed "
+                "or source.* are in the reference"
             ),
+        ),
+        (
+            POLICY + "notify: {rules: [{on: [run.faild], to: [ops]}], channels: {ops: {url: {env: X}}}}\n",
+            "policy.yml:10:24: notify.rules[0].on[0]: not an event: 'run.faild'\nHINT: did you mean 'run.failed'?",
         ),
         (
             POLICY + "notify: {rules: [{on: [failed], to: [opss]}], channels: {ops: {url: {env: X}}}}\n",
