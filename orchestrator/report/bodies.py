@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.model.errors import Problem
 from orchestrator.model.execution import Finding
 from orchestrator.model.point import Point
-from orchestrator.model.record import RestoredItem, RunRecord
+from orchestrator.model.record import Event, RestoredItem, RunRecord
 from orchestrator.planning.backup import BackupPlan
 from orchestrator.planning.restore import RestorePlan
 from orchestrator.planning.simulate import Simulation
@@ -176,6 +176,7 @@ class TriedChannel:
 
     channel: str
     error: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,10 @@ class Rebuilt:
 
 @dataclass(frozen=True)
 class Recovered:
-    """The killed runs whose leftovers were undone."""
+    """The killed runs whose leftovers were undone, and what became of the locks in the repositories."""
 
     dead_runs: Sequence[str]
+    locks: Sequence[Event] = ()
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ KEYS: Mapping[str, str] = {
     "Problem.key": "The key that it is about, such as `repositories.local.url`; empty for the file's form.",
     "PrunePlanned.force": "Whether it would go on although the guard refuses.",
     "Rebuilt.added": "IDs of restore points that were new to the catalog.",
+    "Recovered.locks": "One event per lock in a repository: removed, or left alone and why.",
     "RemovedPoint.point": "The restore point.",
     "RepositoryRecord.check": "What the check said; empty when none was made.",
     "RepositoryStatus.check": "The newest check; null before the first.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.model.errors import ResguardoError, RunLocked
+from orchestrator.model.errors import Interrupted, ResguardoError, RunLocked
 from orchestrator.model.execution import KillProcess
 from orchestrator.model.record import Event
 from orchestrator.runs.notify import announce_events
@@ -58,5 +58,29 @@ def _settle_locks(box: Toolbox, processes: Sequence[KillProcess]) -> tuple[bool,
             with box.looking() as undo:
                 events += box.unlock_stale(box.repositories[name], processes, undo)
     except ResguardoError as error:
-        return False, [*events, Event(box.clock(), "lock.unknown", "warning", error.message, hint=error.hint)]
+        return False, [*events, _unknown(box, error)]
     return True, events
+
+
+def look_after_locks(box: Toolbox, *, asked: bool) -> list[Event]:
+    """Look at every repository's locks; return an event for each that was removed (`asked` for) or is left, and why.
+
+    A repository that cannot be looked at is an event too. Raises RunLocked.
+    """
+    events: list[Event] = []
+    with box.lock(0.0):
+        for repository in box.repositories.values():
+            try:
+                with box.looking() as undo:
+                    events += box.unlock_stale(repository, (), undo, asked=asked)
+            except Interrupted:
+                raise
+            except ResguardoError as error:
+                events.append(_unknown(box, error))
+    for event in events:
+        box.event(event)
+    return events
+
+
+def _unknown(box: Toolbox, error: ResguardoError) -> Event:
+    return Event(box.clock(), "lock.unknown", "warning", error.message, hint=error.hint)

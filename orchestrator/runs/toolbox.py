@@ -55,6 +55,18 @@ class LockHolder(Protocol):
         """Hold the lock; raises RunLocked after `wait` seconds."""
 
 
+class LockDoctor(Protocol):
+    """Looks after a repository's locks."""
+
+    def __call__(
+        self, repository: Repository, known: Sequence[KillProcess], undo: Undo, *, asked: bool = False
+    ) -> Sequence[Event]:
+        """Remove what the processes `known` left, if they are dead; return an event per lock removed or left.
+
+        asked: also what a process left that is not in our journal and not running on this host.
+        """
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What must be known of this machine. places: reason → directories of ours that no backup may contain."""
@@ -90,7 +102,7 @@ class Toolbox:
     sources: tuple[Source, ...]
     no_secret: SecretResolver
     dead: Callable[[], Sequence[DeadRun]]
-    unlock_stale: Callable[[Repository, Sequence[KillProcess], Undo], Sequence[Event]]
+    unlock_stale: LockDoctor
     tools: Mapping[str, str] = field(default_factory=dict)
     begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # runs of this process that have not ended
 

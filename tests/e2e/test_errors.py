@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,30 @@ def test_locked_repository_blocks_retention_and_is_said(site: Site) -> None:
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.communicate()
+
+
+def test_a_dead_strangers_lock_is_told_at_once_and_removed_on_demand(site: Site) -> None:
+    options = ["-r", str(site.root / "repository"), "--password-file", str(site.root / "key")]
+    with subprocess.Popen(
+        [site.restic, *options, "backup", "--stdin", "--stdin-filename", "x"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "RESTIC_CACHE_DIR": str(site.root / "other-cache")},
+    ) as holder:
+        while not any(len(name) == 64 for name in os.listdir(site.root / "repository" / "locks")):
+            assert holder.poll() is None
+        holder.kill()
+    gone = f"PID {holder.pid} on "
+    began = time.monotonic()
+    said(site, 11, gone, "that process is not running on this machine", "recover --unlock", command=("prune",))
+    assert time.monotonic() - began < 60, "the policy allows five minutes of waiting"
+    left = site.run("recover").stdout
+    assert left.startswith("left alone: repository local is locked by")
+    assert gone in left
+    assert "none of our journal's" in left
+    assert [event["name"] for event in site.json("recover", "--unlock")["locks"]] == ["lock.removed"]
+    site.run("prune")
 
 
 def test_two_runs_at_once(site: Site) -> None:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 
 from orchestrator.adapters.restic import lines, outcome
-from orchestrator.adapters.restic.command import Call, Request
+from orchestrator.adapters.restic.command import Request
 from orchestrator.adapters.restic.outcome import Outcome, raise_unless
+from orchestrator.adapters.restic.retry import Running
 from orchestrator.model.engine import PathSet
 from orchestrator.model.errors import DumpFailed, ParentGone, Precondition, ResguardoError
 from orchestrator.model.repository import BackupEnd, SnapshotTags
@@ -79,7 +80,7 @@ class PathsBackup:
     """A backup of paths under way, fulfilling the port `RunningBackup`."""
 
     def __init__(
-        self, call: Call, paths: PathSet, parent: str | None, on_bytes: Callable[[int], None] | None = None
+        self, call: Running, paths: PathSet, parent: str | None, on_bytes: Callable[[int], None] | None = None
     ) -> None:
         self._call = call
         self._paths = paths
@@ -109,7 +110,7 @@ class PathsBackup:
 class StreamBackup:
     """A backup of a stream under way, fulfilling the port `RunningBackup`; an empty one is no backup."""
 
-    def __init__(self, call: Call, filename: str, forget: Callable[[str], None]) -> None:
+    def __init__(self, call: Running, filename: str, forget: Callable[[str], None]) -> None:
         self._call = call
         self._filename = filename
         self._forget = forget

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from orchestrator.adapters.launch import Tail, memory_file, polite
@@ -18,6 +18,7 @@ from orchestrator.adapters.restic import environment, version
 from orchestrator.adapters.restic.environment import MakeDir, Room
 from orchestrator.adapters.restic.outcome import Outcome
 from orchestrator.adapters.restic.patience import Patience, activity_of
+from orchestrator.adapters.restic.retry import Retried, Running
 from orchestrator.adapters.restic.settings import Settings
 from orchestrator.model.execution import Exit, Proc, Role, Undo
 
@@ -51,15 +52,16 @@ class Launcher(Protocol):
 class Request:
     """One restic call. what: in words, for messages · args: after the global flags, without --json.
 
-    deadline: seconds, without waiting for a lock · locks: it takes a lock and may wait for it · stdout: the caller's
-    descriptor, None for a file · files: written into the room first, `{room}/NAME` in args is their path · on_line:
-    gets every line of stdout, in the watching thread · limit: bytes of stdout after which it is stopped.
+    deadline: seconds, without waiting for a lock · locks: it takes a lock · waits: for a lock in its way · stdout:
+    the caller's descriptor, None for a file · files: written into the room first, `{room}/NAME` in args is their path ·
+    on_line: gets every line of stdout, in the watching thread · limit: bytes of stdout after which it is stopped.
     """
 
     what: str
     args: Sequence[str]
     deadline: float
     locks: bool = False
+    waits: bool = True
     stdout: int | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     on_line: Callable[[bytes], None] | None = None
@@ -88,15 +90,25 @@ class Runner:
             self._version = self._version or version.ensure(self.settings.program, self.settings.cache)
             return self._version
 
-    def start(self, request: Request, undo: Undo) -> Call:
+    def start(self, request: Request, undo: Undo) -> Running:
         """Start one call. Raises ToolMissing, WrongPassword and what resolving the password raises."""
         self.version()
+        if self._patience(request):
+            return Retried(lambda waits: self._start_one(replace(request, waits=waits), undo))
+        return self._start_one(request, undo)
+
+    def _start_one(self, request: Request, undo: Undo) -> Call:
         room = Room(self._private_dir, undo)
         try:
             return self._start_in(room, request, undo)
         except BaseException:
             room.remove()
             raise
+
+    def _patience(self, request: Request) -> float:
+        """Return the seconds that restic shall wait for a lock; it takes whole ones."""
+        wanted = request.locks and request.waits and self.settings.retry_lock >= 1
+        return self.settings.retry_lock if wanted else 0.0
 
     def run(self, request: Request, undo: Undo) -> Outcome:
         """Start one call and wait for its end."""
@@ -112,7 +124,7 @@ class Runner:
             room.write(name, data)
         with self._lock:
             self.started += 1
-        deadline = request.deadline + (self.settings.retry_lock if request.locks else 0)
+        deadline = request.deadline + self._patience(request)
         out, err = memory_file(), memory_file()
         try:
             proc = self._launch(
@@ -137,7 +149,7 @@ class Runner:
         flags = ["--json", f"--compression={given.compression}"]
         flags += [f"--limit-upload={given.upload}"] if given.upload else []
         flags += [f"--limit-download={given.download}"] if given.download else []
-        flags += [f"--retry-lock={given.retry_lock:.0f}s"] if request.locks and given.retry_lock >= 1 else []
+        flags += [f"--retry-lock={patience:.0f}s"] if (patience := self._patience(request)) else []
         for key, value in _options(given).items():
             flags += ["-o", f"{key}={value}"]
         args = [arg.replace("{room}", room.path, 1) if arg.startswith("--files-from") else arg for arg in request.args]
@@ -253,7 +265,9 @@ class Call:
 
     def _patience(self) -> Patience:
         given = self._settings
-        silence = given.connect + (min(_LOCK_SLEEP, given.retry_lock) if self._request.locks else 0.0)
+        silence = given.connect + (
+            min(_LOCK_SLEEP, given.retry_lock) if self._request.locks and self._request.waits else 0.0
+        )
         remote = is_remote(given.url) and self._request.stdout is None
         return Patience(time.monotonic(), given.connect, silence, remote)
 

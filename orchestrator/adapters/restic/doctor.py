@@ -2,7 +2,8 @@
 
 `restic unlock` judges by host name and PID alone. From another PID namespace with the same host name it deletes the
 lock of a living backup, and a prune after that loses its data. So `decide` asks for more, and `clear` lets restic
-unlock only when every lock in the way is ours and dead.
+unlock only when every lock in the way is ours and dead. A person may ask for more (`asked`): then a lock counts too
+whose process is nowhere to be seen on this host.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from orchestrator.adapters.restic.holder import NOT_RUNNING, REMOVE
 from orchestrator.model.execution import KillProcess, Undo
 from orchestrator.model.record import Event
 from orchestrator.model.repository import Lock, Repository
+from orchestrator.report.units import age
 
-Verdict = Literal["ours_dead", "ours_alive", "foreign"]
+Verdict = Literal["ours_dead", "ours_alive", "gone", "foreign"]
 # A living restic renews its lock every 5 minutes, and itself calls one stale that is older than this.
 UNRENEWED = timedelta(minutes=30)
 
@@ -43,9 +46,11 @@ class Judgement:
 
 def decide(lock: Lock, known: Sequence[KillProcess], here: Here) -> Judgement:
     """Judge one lock. known: the restic processes that our journal names for this repository."""
-    age = f"for {max(0.0, (here.now - lock.time).total_seconds()):.0f} s"
-    holder = f"PID {lock.pid} on {lock.host}, {age}"
+    since = f"for {age(min(lock.time, here.now), here.now)}"
+    holder = f"PID {lock.pid} on {lock.host}, {since}"
     mine = [process for process in known if process.pid == lock.pid and process.role == "restic"]
+    if lock.host == here.host and not mine and lock.pid not in here.live:
+        return Judgement(lock, "gone", f"{holder}; {NOT_RUNNING} and is none of our journal's")
     if lock.host != here.host or not mine:
         return Judgement(lock, "foreign", f"{holder}; no process of our journal")
     verdicts = [_of(process, lock, here) for process in mine]
@@ -77,13 +82,16 @@ class Settled:
     left: tuple[Judgement, ...] = ()
 
 
-def clear(repository: Repository, known: Sequence[KillProcess], here: Here, undo: Undo) -> Settled:
-    """Remove our dead locks, when no other stands beside them.
+def clear(
+    repository: Repository, known: Sequence[KillProcess], here: Here, undo: Undo, *, asked: bool = False
+) -> Settled:
+    """Remove our dead locks, when no other stands beside them. asked: those of processes that are gone too.
 
     `restic unlock` takes every lock that it thinks stale, so one foreign lock forbids the call.
     """
     judged = _judge(repository, known, here, undo)
-    if not judged or any(one.verdict != "ours_dead" for one in judged):
+    removable = {"ours_dead", "gone"} if asked else {"ours_dead"}
+    if any(one.verdict not in removable for one in judged) or not judged:
         return Settled(left=judged)
     repository.unlock(undo)
     left = _judge(repository, known, here, undo)
@@ -107,11 +115,12 @@ def events(settled: Settled, repository: str, now: datetime) -> tuple[Event, ...
 
 
 def _standing(one: Judgement, repository: str, now: datetime) -> Event:
-    name = {"ours_alive": "lock.busy", "foreign": "lock.foreign", "ours_dead": "lock.stuck"}[one.verdict]
+    name = {"ours_alive": "lock.busy", "foreign": "lock.foreign", "gone": "lock.foreign", "ours_dead": "lock.stuck"}
+    by_hand = f"when that process is surely gone, run `restic unlock` on {one.lock.host or 'its host'}"
     return Event(
         now,
-        name,
+        name[one.verdict],
         "warning",
         f"repository {repository} is locked by {one.evidence}",
-        hint=f"when that process is surely gone, run `restic unlock` on {one.lock.host or 'its host'}",
+        hint=REMOVE if one.verdict == "gone" else by_hand,
     )

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from orchestrator.adapters.restic import lines
+from orchestrator.adapters.restic.holder import NOT_RUNNING, REMOVE, holder_of
 from orchestrator.model.errors import (
     DeadlineExceeded,
     DiskFull,
@@ -36,10 +37,6 @@ _OFFLINE = re.compile(
     re.IGNORECASE,
 )
 _RIGHTS = re.compile(r"permission denied|operation not permitted|read-only file system", re.IGNORECASE)
-_HOLDER = re.compile(
-    r"locked (?P<kind>exclusively )?by PID (?P<pid>\d+) on (?P<host>\S+) by (?P<user>.*?)(?: \(UID[^)]*\))?\n"
-    r"lock was created at [^(]*\((?P<age>[^)]*) ago\)"
-)
 _RETRY = re.compile(r"returned error, retrying after")
 _NOISE = ("Is there a repository at the following location?", "signal interrupt received")
 
@@ -73,6 +70,11 @@ class Outcome:
     def ours(self) -> bool:
         """Whether it was we who ended it: asked to, at its deadline, or because its server does not answer."""
         return self.stopped or self.exit.timed_out or bool(self.unreachable)
+
+    @property
+    def complaint(self) -> str:
+        """restic's closing message, else all that it said on stderr."""
+        return lines.exit_message(self.stderr) or self.stderr
 
     def meaning(self) -> str:
         """Return restic's last meaningful words, on one line."""
@@ -128,20 +130,15 @@ def _by_code(outcome: Outcome) -> ResguardoError | None:
 
 
 def _locked(outcome: Outcome) -> RepositoryLocked:
-    hint = "wait for the other process; when it was ours and is gone, `resguardo recover` removes its lock"
-    holder = _HOLDER.search(lines.exit_message(outcome.stderr) or outcome.stderr)
-    if holder is None:
-        return RepositoryLocked(f"{outcome.where} is locked: {outcome.meaning()}", hint)
-    kind = "exclusively " if holder["kind"] else ""
-    return RepositoryLocked(
-        f"{outcome.where} is locked {kind}by PID {holder['pid']} on {holder['host']} ({holder['user']}) "
-        f"for {holder['age']}",
-        hint,
-    )
+    holder = holder_of(outcome.complaint)
+    told = f"{outcome.where} is locked" + (f" {holder}" if holder else f": {outcome.meaning()}")
+    if holder is not None and holder.gone():
+        return RepositoryLocked(f"{told}, and {NOT_RUNNING}", REMOVE)
+    return RepositoryLocked(told, f"wait for the other process; {REMOVE}")
 
 
 def _by_words(outcome: Outcome) -> ResguardoError | None:
-    words = lines.exit_message(outcome.stderr) or outcome.stderr
+    words = outcome.complaint
     if _FULL.search(outcome.stderr):
         return DiskFull(
             f"no space left for restic {outcome.what} on {outcome.where}: {_line(outcome.stderr, _FULL)}",

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 
 from orchestrator.adapters.restic import lines
-from orchestrator.adapters.restic.command import Call, Request
+from orchestrator.adapters.restic.command import Request
 from orchestrator.adapters.restic.outcome import Outcome, classify, raise_unless
+from orchestrator.adapters.restic.retry import Running
 from orchestrator.model.errors import DataDamaged, ResguardoError, RestoreFailed
 from orchestrator.model.repository import RestoreEnd
 
@@ -45,7 +46,7 @@ def restore_request(
 class Read:
     """A `restic dump` under way, fulfilling the port `RunningRead`."""
 
-    def __init__(self, call: Call, snapshot: str, path: str) -> None:
+    def __init__(self, call: Running, snapshot: str, path: str) -> None:
         self._call = call
         self._named = f"{path!r} of snapshot {snapshot[:8]}"
 

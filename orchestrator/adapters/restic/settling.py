@@ -14,13 +14,16 @@ from orchestrator.model.record import Event
 from orchestrator.model.repository import Repository
 
 
-def settle_locks(repository: Repository, known: Sequence[KillProcess], undo: Undo) -> tuple[Event, ...]:
+def settle_locks(
+    repository: Repository, known: Sequence[KillProcess], undo: Undo, *, asked: bool = False
+) -> tuple[Event, ...]:
     """Remove the locks that dead processes of ours left; return an event per lock removed or left in the way.
 
-    known: restic processes of dead runs, from the journal. Raises the typed errors of listing and unlocking.
+    known: restic processes of dead runs, from the journal · asked: a person wants every lock removed whose process is
+    not running on this host. Raises the typed errors of listing and unlocking.
     """
     now = datetime.now(UTC)
-    return doctor.events(doctor.clear(repository, known, here(now), undo), repository.name, now)
+    return doctor.events(doctor.clear(repository, known, here(now), undo, asked=asked), repository.name, now)
 
 
 def here(now: datetime) -> Here:

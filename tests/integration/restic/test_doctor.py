@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -61,6 +62,9 @@ def test_an_unknown_lock_stays_and_is_told(repository: ResticRepository, undo: R
     assert f"PID {process.pid} on {here(datetime.now(UTC)).host}" in event.message
     assert event.hint
     assert len(repository.locks(undo)) == 1
+    (event,) = settle_locks(repository, [], undo, asked=True)
+    assert event.name == "lock.removed"
+    assert repository.locks(undo) == []
 
 
 def test_a_foreign_lock_beside_ours_forbids_unlocking(
@@ -84,3 +88,18 @@ def test_here_knows_a_living_child_and_forgets_a_dead_one(undo: RunUndo) -> None
     assert (seen.live[child.pid], seen.boot, seen.pid_namespace) == (known.start, known.boot, known.pid_namespace)
     assert isinstance(child.stop(), Exit)
     assert child.pid not in here(datetime.now(UTC)).live
+
+
+def test_nobody_waits_for_the_lock_of_a_dead_process(
+    make_repository: MakeRepository, repository: ResticRepository, undo: RunUndo, tmp_path: Path
+) -> None:
+    with _running(repository, undo, tmp_path / "fifo") as (process, command):
+        os.kill(process.pid, signal.SIGKILL)
+        os.kill(command, signal.SIGKILL)
+    began = time.monotonic()
+    with pytest.raises(RepositoryLocked) as caught:
+        make_repository(retry_lock=300.0).check(undo)
+    assert time.monotonic() - began < 60
+    assert f"by PID {process.pid} on" in caught.value.message
+    assert caught.value.message.endswith("that process is not running on this machine")
+    assert "resguardo recover --unlock" in (caught.value.hint or "")

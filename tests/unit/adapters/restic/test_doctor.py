@@ -19,7 +19,7 @@ HERE = Here("hub", "boot-a", 4026531836, {}, NOW)
 
 def test_gone_is_dead() -> None:
     judged = decide(LOCK, [OURS], HERE)
-    assert (judged.verdict, judged.evidence) == ("ours_dead", "PID 4711 on hub, for 120 s; ours and gone")
+    assert (judged.verdict, judged.evidence) == ("ours_dead", "PID 4711 on hub, for 2 min; ours and gone")
 
 
 def test_a_reused_pid_is_not_our_process() -> None:
@@ -30,10 +30,10 @@ def test_a_reused_pid_is_not_our_process() -> None:
 @pytest.mark.parametrize(
     ("lock", "known", "here"),
     [
-        (LOCK, [], HERE),
+        (LOCK, [], replace(HERE, live={4711: 1})),
         (replace(LOCK, host="other"), [OURS], HERE),
-        (replace(LOCK, pid=1), [OURS], HERE),
-        (LOCK, [replace(OURS, role="dump")], HERE),
+        (replace(LOCK, pid=1), [OURS], replace(HERE, live={1: 1})),
+        (LOCK, [replace(OURS, role="dump")], replace(HERE, live={4711: 1})),
         (LOCK, [replace(OURS, pid_namespace=5)], HERE),
         (LOCK, [OURS], replace(HERE, pid_namespace=5)),
         (LOCK, [replace(OURS, boot="boot-b")], HERE),
@@ -43,6 +43,15 @@ def test_a_reused_pid_is_not_our_process() -> None:
 )
 def test_what_cannot_be_known_is_foreign(lock: Lock, known: list[KillProcess], here: Here) -> None:
     assert decide(lock, known, here).verdict == "foreign"
+
+
+def test_who_is_not_there_and_not_ours_is_gone() -> None:
+    judged = decide(LOCK, [replace(OURS, pid=5)], HERE)
+    told = "PID 4711 on hub, for 2 min; that process is not running on this machine and is none of our journal's"
+    assert (judged.verdict, judged.evidence) == ("gone", told)
+    (event,) = events(Settled(left=(judged,)), "local", NOW)
+    assert event.name == "lock.foreign"
+    assert "resguardo recover --unlock" in (event.hint or "")
 
 
 def test_a_lock_from_before_the_boot_is_dead_once_no_restic_would_leave_it_so_old() -> None:
@@ -56,10 +65,10 @@ def test_the_living_of_two_counts() -> None:
 
 
 def test_events_name_host_pid_and_age() -> None:
-    foreign = decide(LOCK, [], HERE)
+    foreign = decide(LOCK, [], replace(HERE, live={4711: 1}))
     removed, left = events(Settled((decide(LOCK, [OURS], HERE),), (foreign,)), "local", NOW)
     assert (removed.name, removed.severity, removed.repository) == ("lock.removed", "info", "local")
     assert (left.name, left.severity) == ("lock.foreign", "warning")
-    assert left.message == "repository local is locked by PID 4711 on hub, for 120 s; no process of our journal"
+    assert left.message == "repository local is locked by PID 4711 on hub, for 2 min; no process of our journal"
     assert left.hint == "when that process is surely gone, run `restic unlock` on hub"
     assert isinstance(foreign, Judgement)

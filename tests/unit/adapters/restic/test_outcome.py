@@ -23,7 +23,7 @@ from orchestrator.model.errors import (
 from orchestrator.model.execution import Exit
 
 LOCKED = (
-    "unable to create lock in backend: repository is already locked exclusively by PID 88 on vm "
+    "unable to create lock in backend: repository is already locked exclusively by PID 88 on another-host "
     "by root (UID 0, GID 0)\n"
     "lock was created at 2026-11-21 10:05:56 (4.01s ago)\nstorage ID 0f9b977b\nthe `unlock` command can be used"
 )
@@ -38,7 +38,11 @@ def _ended(code: int, message: str = "", *, plain: str = "", signal: int | None 
 CASES = [
     (_ended(10, url="/srv/r"), RepositoryMissing, "repository local: there is none at /srv/r"),
     (_ended(12, "Fatal: wrong password"), WrongPassword, "the password of repository local is wrong"),
-    (_ended(11, LOCKED), RepositoryLocked, "repository local is locked exclusively by PID 88 on vm (root) for 4.01s"),
+    (
+        _ended(11, LOCKED),
+        RepositoryLocked,
+        "repository local is locked exclusively by PID 88 on another-host (root) for 4.01s",
+    ),
     (_ended(11, "odd words"), RepositoryLocked, "repository local is locked: odd words"),
     (
         _ended(1, "Fatal: unable to save snapshot: write /r/x: no space left on device"),
