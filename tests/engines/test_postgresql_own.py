@@ -23,7 +23,14 @@ from orchestrator.engines.postgresql.connection import connect, target_of
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.roles import plan, statements
 from orchestrator.model.engine import DumpEnd, Item, Restored, Source
-from orchestrator.model.errors import Interrupted, Precondition, ResguardoError, RestoreFailed, ServerUnreachable
+from orchestrator.model.errors import (
+    DumpFailed,
+    Interrupted,
+    Precondition,
+    ResguardoError,
+    RestoreFailed,
+    ServerUnreachable,
+)
 from orchestrator.model.execution import Executor
 from orchestrator.model.secret import Secret
 from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
@@ -427,13 +434,30 @@ class TestFailures:
                 one.execute("SELECT 1", limit=0.5)
             assert time.monotonic() - began < 5
 
+    def test_a_probe_waits_for_a_lock_as_long_as_it_may(
+        self, own: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        source = source_of(own, database="shop", lock_timeout="1s")
+        with session(own, "shop") as blocker:
+            blocker.execute("LOCK TABLE bulk IN ACCESS EXCLUSIVE MODE")
+            began = time.monotonic()
+            with pytest.raises(DumpFailed, match=r"database .shop.: .* 1 s were not enough") as caught:
+                ENGINE.probe(source, at, undo)
+            assert time.monotonic() - began < 10
+            pid = blocker.info.backend_pid
+        assert caught.value.hint is not None
+        assert f"session {pid} of {SUPERUSER}" in caught.value.hint
+        assert "has locked public.bulk" in caught.value.hint
+
     def test_locked_table(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
         item = data_item(source_of(own, database="shop", lock_timeout="1s"), at, undo)
         with session(own, "shop") as blocker:
             blocker.execute("LOCK TABLE bulk IN ACCESS EXCLUSIVE MODE")
             end = take(item, at, undo).end
+            pid = blocker.info.backend_pid
         assert "timeout" in end.error
-        assert "lock_timeout" in (end.findings[0].hint or "")
+        assert f"session {pid} of {SUPERUSER}" in (end.findings[0].hint or "")
+        assert "raise lock_timeout" in (end.findings[0].hint or "")
 
     def test_deadline(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
         item = data_item(source_of(own, database="shop", timeout=2.0), at, undo)

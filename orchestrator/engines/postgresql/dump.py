@@ -6,13 +6,13 @@ import hashlib
 import hmac
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
-from orchestrator.engines.postgresql import counts, properties, roles
+from orchestrator.engines.postgresql import counts, locks, properties, roles
 from orchestrator.engines.postgresql.connection import Session, Target, connect, one_line, target_of
 from orchestrator.engines.postgresql.incoming import pipe
 from orchestrator.engines.postgresql.options import Options
@@ -50,7 +50,7 @@ class Holder:
         try:
             found = counts.inventory(self._session)
             if self._options.counts == "exact":
-                self._session.execute(f"SET LOCAL lock_timeout = {int(self._options.lock_timeout * 1000)}".encode())
+                locks.limit(self._session, self._options.lock_timeout)
                 found |= counts.rows(self._session, max(1.0, self._until - monotonic()))
             self._counts = found
         except ResguardoError as error:
@@ -94,6 +94,7 @@ class PostgresDump:
     findings: tuple[Finding, ...] = ()
     fixed: dict[str, int] | None = None
     exact: bool = True
+    advice: Callable[[], str] = lambda: locks.RAISE
     _end: DumpEnd | None = None
 
     def finish(self) -> DumpEnd:
@@ -106,7 +107,7 @@ class PostgresDump:
         end = self.proc.wait()
         findings = (*self.findings, *said(end, self.what))
         if not end.ok:
-            return DumpEnd(error=failure(end, self.what), findings=(*hints(end), *findings))
+            return DumpEnd(error=failure(end, self.what), findings=(*hints(end, self.advice), *findings))
         if self.holder is None:
             return DumpEnd(counts=self.fixed or {}, counts_exact=True, findings=findings)
         found, error = self.holder.finish()
@@ -146,6 +147,7 @@ def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
             holder,
             _said_of_header(holder, item),
             exact=options.counts == "exact",
+            advice=lambda: locks.advice(target, item.name),
         )
 
 
@@ -230,16 +232,17 @@ def failure(end: Exit, what: str) -> str:
     return f"{what}: the dump failed ({how}){': ' if reason else ''}{reason}"
 
 
-def hints(end: Exit) -> tuple[Finding, ...]:
+def hints(end: Exit, lock: Callable[[], str]) -> tuple[Finding, ...]:
     """Give advice for well-known failures."""
     known = (
         ("permission denied", "grant the role what it lacks: see docs/databases/postgresql.md"),
         ("row-level security", "ALTER ROLE … BYPASSRLS, or back up as a superuser"),
-        ("statement timeout", "a lock was not had in time: find who holds the lock, or raise lock_timeout"),
+        ("statement timeout", ""),  # what pg_dump says when it did not get a lock in time
         ("server closed the connection", "see the server's log: it was stopped, or a backend was ended"),
         ("terminating connection", "see the server's log: it was stopped, or a backend was ended"),
     )
     hint = next((hint for needle, hint in known if needle in end.stderr_tail), "see the server's log")
+    hint = hint or f"a lock was not had in time: {lock()}"
     return (Finding("error", one_line(end.stderr_tail[-500:]) or "the dump failed", hint),)
 
 

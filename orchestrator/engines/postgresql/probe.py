@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator.engines.postgresql import locks
 from orchestrator.engines.postgresql.connection import Session, Target, connect, target_of
 from orchestrator.engines.postgresql.options import ALL, Options
 from orchestrator.engines.postgresql.quoting import ident
@@ -64,11 +65,11 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         version, text = session.version, str(session.value("SHOW server_version"))
         tools = choose(at, undo, version, options.tools)
         names = _names(session, options)
-        looks = {first: _look(session)} if first in names else {}
+        looks = {first: _look(session, first, options)} if first in names else {}
     for name in names:
         if name not in looks:
             with connect(target, name) as session:
-                looks[name] = _look(session)
+                looks[name] = _look(session, name, options)
     findings = [finding for name in names for finding in judge(name, looks[name], target, version)]
     return Facts(
         _items(source, looks, names),
@@ -88,14 +89,17 @@ def _names(session: Session, options: Options) -> list[str]:
     return wanted
 
 
-def _look(session: Session) -> Look:
+def _look(session: Session, name: str, options: Options) -> Look:
     # Only superusers may read pg_subscription before version 16; others are told by pg_dump's own warning.
     allowed = session.value("SELECT has_table_privilege('pg_catalog.pg_subscription', 'SELECT')")
     query = _RIGHTS
     if not allowed:
         line = next(line for line in _RIGHTS.splitlines() if _SUBSCRIPTIONS_HIDDEN in line)
         query = _RIGHTS.replace(line, "  0,")
-    unreadable, hidden, large, subscriptions, size, superuser = session.execute(query)[0]
+    # A table's size is told only once its lock is had.
+    wait = locks.limit(session, options.lock_timeout)
+    with locks.told(session, name, options.lock_timeout):
+        unreadable, hidden, large, subscriptions, size, superuser = session.execute(query, limit=wait)[0]
     return Look(unreadable or (), hidden or (), int(large), int(subscriptions), int(size), bool(superuser))
 
 
