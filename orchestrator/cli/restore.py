@@ -54,15 +54,18 @@ def command(
     from orchestrator.planning.restore import Where  # noqa: PLC0415
     from orchestrator.planning.select import Choice  # noqa: PLC0415
     from orchestrator.runs.restore import RestoreRequest  # noqa: PLC0415
+    from orchestrator.runs.restore_item import Picks  # noqa: PLC0415
 
     if sum([latest, bool(point), bool(at)]) != 1:
         raise UsageError("say which restore point", "one of --latest, --point ID or --at TIME")
     if in_place and (to or name or include or exclude):
         raise UsageError("--in-place replaces whole sources", "leave out --to, --as, --include and --exclude")
+    if wait and not in_place:
+        raise UsageError("--wait is for --in-place: a restore to a new place waits for nobody", "leave it out")
     app = open_app(ctx, acting=not dry_run)
     choice = Choice(point=point or "", at=parse_time(at, app.config.policy.timezone) if at else None)
-    where = Where(os.path.abspath(to) if to else "", name or "", in_place, with_globals)
-    request = RestoreRequest(service, choice, where, sources, include=include, exclude=exclude, wait=wait)
+    where = Where(os.path.abspath(to) if to else "", name or "", in_place, with_globals, bool(include or exclude))
+    request = RestoreRequest(service, choice, where, sources, picks=Picks(include, exclude), wait=wait)
     return _restore(ctx, app, request, dry_run=dry_run)
 
 

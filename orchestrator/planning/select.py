@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from orchestrator.model.errors import NoSuchPoint
+from orchestrator.model.errors import NoSuchPoint, ResguardoError, UsageError
 from orchestrator.model.point import Point
 from orchestrator.planning.retention import newest_first
 
+REBUILD = "the catalog knows none; if the repository holds restore points, run `resguardo catalog rebuild`"
 _FEWEST_LETTERS = 4  # of a prefix
+_LIST = "resguardo list shows what there is"
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,52 @@ def choose(points: Sequence[Point], choice: Choice, *, sources: Sequence[str] = 
     sound = _once(point for point in points if not point.damaged)
     if not sound:
         damaged = f"; {len(points)} are damaged" if points else ""
-        raise NoSuchPoint(f"there is no restore point{damaged}", "resguardo list shows what there is")
+        raise NoSuchPoint(f"there is no restore point{damaged}", _LIST)
     early = [point for point in sound if choice.at is None or point.time <= choice.at]
     chosen = _best_per_tier(early, sources)
     _nothing_missing(sound, chosen, choice.at, sources)
     return chosen
+
+
+def of_host(points: Sequence[Point], host: str) -> list[Point]:
+    """Return the points of this policy's host: another's come back only by their ID. Raises NoSuchPoint."""
+    ours = [point for point in points if point.host == host]
+    if points and not ours:
+        others = ", ".join(sorted({point.host for point in points}))
+        raise NoSuchPoint(
+            f"there is no restore point of {points[0].service} of host {host}, but of {others}",
+            "resguardo list shows them; --point ID restores one",
+        )
+    return ours
+
+
+def nothing_of(service: str, active: Collection[str], points: Sequence[Point]) -> ResguardoError:
+    """Return why there is nothing of a service: nobody knows it, or it has no restore point.
+
+    active: the services of services.yml · points: all that the catalog knows; services that are gone live on in them.
+    """
+    if service in active:
+        hint = _LIST if points else REBUILD
+        return NoSuchPoint(f"there is no restore point of {service}", hint)
+    known = {*active, *(point.service for point in points)}
+    hint = meant(service, known, f"services are: {', '.join(sorted(known)) or 'none'}")
+    return UsageError(f"no such service: {service!r}", hint if points else f"{hint}; {REBUILD}")
+
+
+def meant(word: str, known: Collection[str], otherwise: str) -> str:
+    """Return a did-you-mean, or another hint when nothing known is close."""
+    import difflib  # noqa: PLC0415 - only for a mistake
+
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
+
+
+def _meant_point(wish: str, known: Sequence[Point]) -> str:
+    if not known:
+        return REBUILD
+    if wish in {point.service for point in known}:
+        return f"that is a service; `resguardo list {wish}` shows its restore points"
+    return meant(wish, {point.id for point in known} | {point.run for point in known}, _LIST)
 
 
 def _once(points: Iterable[Point]) -> list[Point]:
@@ -67,7 +110,7 @@ def _by_id(points: Sequence[Point], wish: str) -> list[Point]:
     begins = [point for point in known if point.id.startswith(wish) or point.run.startswith(wish)]
     runs = {point.run for point in begins}
     if len(wish) < _FEWEST_LETTERS or not begins:
-        raise NoSuchPoint(f"no such restore point: {wish}", "resguardo list shows them")
+        raise NoSuchPoint(f"no such restore point: {wish}", _meant_point(wish, known))
     if len(runs) > 1:
         some = ", ".join(point.id for point in begins[:3])
         raise NoSuchPoint(f"{wish} is the beginning of {len(begins)} restore points", f"say which, such as {some}")
@@ -140,7 +183,7 @@ def _nothing_missing(
     what = f"source {missing[0]}" if missing else "anything"
     holding = [point for point in sound if not missing or missing[0] in _names(point)]
     when = f" at or before {at:%Y-%m-%d %H:%M:%S %Z}" if at else ""
-    hint = "resguardo list shows what there is"
+    hint = meant(missing[0], {name for point in sound for name in _names(point)}, _LIST) if missing else _LIST
     if holding and at:
         oldest = holding[-1]
         hint = f"the oldest is {oldest.id}, {distance(oldest.time - at)} later"
@@ -149,7 +192,11 @@ def _nothing_missing(
 
 
 def distance(gap: timedelta) -> str:
-    """Say a span for people: `3 d 4 h`, or `4 h 12 min` under a day."""
-    minutes = int(abs(gap.total_seconds()) // 60)
-    days, rest = divmod(minutes, 24 * 60)
-    return f"{days} d {rest // 60} h" if days else f"{rest // 60} h {rest % 60} min"
+    """Say a span for people: `3 d 4 h`, `4 h 12 min`, `12 min`, `12 s`, `less than 1 s`."""
+    seconds = int(abs(gap.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s" if seconds else "less than 1 s"
+    days, rest = divmod(seconds // 60, 24 * 60)
+    if days:
+        return f"{days} d {rest // 60} h"
+    return f"{rest // 60} h {rest % 60} min" if rest >= 60 else f"{rest} min"

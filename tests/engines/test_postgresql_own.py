@@ -503,6 +503,31 @@ class TestVerify:
             assert any("tb is not valid" in finding.message for finding in found)
             assert server.psql("SELECT count(*) FROM pg_extension", "shop") == "1"
 
+    def test_a_missing_role_is_told_with_its_remedy(
+        self, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        server.psql('CREATE ROLE "gone one"')
+        try:
+            for sql in ('CREATE TABLE t (); ALTER TABLE t OWNER TO "gone one"', "SELECT 1"):
+                with made(server, "shop", sql):
+                    if sql == "SELECT 1":
+                        server.psql('GRANT CONNECT ON DATABASE shop TO "gone one"')
+                    item = data_item(source_of(server, database="shop"), at, undo)
+                    data = good(item, at, undo).data
+                server.psql('DROP ROLE "gone one"')
+                if sql == "SELECT 1":
+                    (note,) = bring(item, data, "back", at, undo).findings
+                    server.psql("DROP DATABASE back")
+                    hint = note.hint
+                else:
+                    with pytest.raises(RestoreFailed) as caught:
+                        bring(item, data, "back", at, undo)
+                    hint = caught.value.hint
+                assert "--globals" in str(hint)
+                server.psql('CREATE ROLE "gone one"')
+        finally:
+            server.psql('DROP ROLE IF EXISTS "gone one"')
+
     def test_every_difference_counts(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
         changes = (
             "DROP TRIGGER note_it ON orders",

@@ -151,6 +151,9 @@ def create_archived(session: Session, name: str, options: bytes) -> None:
     session.execute(f"CREATE DATABASE {ident(name)}".encode() + options, limit=CREATE_LIMIT)
 
 
+ROLES_HINT = "restore once more with --globals, which creates the roles that are missing, or create them yourself"
+
+
 def apply(session: Session, name: str, properties: Properties) -> list[Finding]:
     """Give a loaded database its owner, comment, limit, grants and settings; what the server refuses is a finding."""
     findings = []
@@ -158,7 +161,10 @@ def apply(session: Session, name: str, properties: Properties) -> list[Finding]:
         try:
             together(session, statements)
         except ResguardoError as error:
-            findings.append(Finding("warning", f"{what} of {name!r} did not come back: {error.message}", error.hint))
+            # undefined_object: the only thing that these statements name and that may be missing is a role.
+            missing = getattr(error.__cause__, "sqlstate", None) == "42704" and "role" in error.message
+            hint = ROLES_HINT if missing else error.hint
+            findings.append(Finding("warning", f"{what} of {name!r} did not come back: {error.message}", hint))
     return findings
 
 

@@ -10,7 +10,7 @@ from orchestrator.engines.postgresql import properties
 from orchestrator.engines.postgresql.connection import NAME_BYTES, Session, Target, connect, one_line, target_of
 from orchestrator.engines.postgresql.incoming import Incoming
 from orchestrator.engines.postgresql.options import Options
-from orchestrator.engines.postgresql.properties import Properties
+from orchestrator.engines.postgresql.properties import ROLES_HINT, Properties
 from orchestrator.engines.postgresql.quoting import ident, literal
 from orchestrator.engines.postgresql.tools import Tools, choose
 from orchestrator.model.engine import Data, Item, Restored
@@ -159,6 +159,9 @@ class _Loading:
         raise _load_failed(end, self.to)
 
 
+_NO_ROLE = re.compile(r'role "[^\n]*" does not exist')
+
+
 def _is_warning(line: str) -> bool:
     # pg_dump wraps large objects in BEGIN and COMMIT: psql's own transaction ends there. That a failed restore leaves
     # nothing behind is because we drop the database, and not because of the transaction.
@@ -175,9 +178,11 @@ def _load_failed(end: Exit, to: str) -> RestoreFailed:
         ("permission denied", "restore as a superuser: set restore_user"),
         ("must be", "restore as a superuser: set restore_user"),
         ("is not available", "install the extension's package on the server"),
-        ("does not exist", "create what is missing on the server; roles come with the globals"),
+        ("does not exist", "create what is missing on the server"),
     )
     hint = next((hint for needle, hint in known if needle in end.stderr_tail), "see the server's log")
+    if _NO_ROLE.search(end.stderr_tail):
+        hint = ROLES_HINT
     return RestoreFailed(f"loading into {to!r} failed ({how}): {reason}", hint)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.model.errors import NoSuchPoint
 from orchestrator.model.point import Point, State
-from orchestrator.planning.select import Choice, choose
+from orchestrator.planning.select import Choice, choose, distance, named, nothing_of, of_host
 from tests.unit.planning.points import point, source
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -124,3 +124,61 @@ def test_of_several_repositories_the_first_given_counts() -> None:
 def test_no_points_at_all() -> None:
     with pytest.raises(NoSuchPoint, match=r"^there is no restore point\nHINT: resguardo list"):
         choose([], Choice())
+
+
+def test_another_hosts_points_come_back_only_by_their_id() -> None:
+    old = replace(point(NOON), host="a")
+    new = replace(point(NOON - timedelta(days=1)), host="b")
+    assert of_host([old, new], "b") == [new]
+    assert of_host([], "b") == []
+    with pytest.raises(NoSuchPoint, match="no restore point of hub of host b, but of a") as told:
+        of_host([old], "b")
+    assert told.value.hint is not None
+    assert "--point" in told.value.hint
+
+
+def test_a_service_that_nobody_knows_is_a_mistake_with_a_did_you_mean() -> None:
+    old = [point(NOON, service="wiki")]
+    for wish, hint in (("hbu", "did you mean 'hub'?"), ("wikki", "did you mean 'wiki'?")):
+        error = nothing_of(wish, {"hub", "mail"}, old)
+        assert (error.exit_code, error.hint) == (2, hint)
+    assert nothing_of("xyz", {"hub", "mail"}, old).hint == "services are: hub, mail, wiki"
+    assert nothing_of("hub", {"hub"}, old).exit_code == 1
+
+
+def test_an_empty_catalog_names_its_remedy() -> None:
+    for error in (nothing_of("hub", {"hub"}, []), nothing_of("old", {"hub"}, [])):
+        assert "resguardo catalog rebuild" in str(error.hint)
+    with pytest.raises(NoSuchPoint) as told:
+        named([], "hub.default@20260615")
+    assert "resguardo catalog rebuild" in str(told.value.hint)
+
+
+def test_a_mistyped_point_or_source_has_a_did_you_mean() -> None:
+    known = [point(NOON, sources=(source("main"),))]
+    with pytest.raises(NoSuchPoint) as told:
+        named(known, known[0].id.replace("hub", "hab"))
+    assert told.value.hint == f"did you mean {known[0].id!r}?"
+    with pytest.raises(NoSuchPoint) as told:
+        choose(known, Choice(), sources=["mian"])
+    assert told.value.hint == "did you mean 'main'?"
+    with pytest.raises(NoSuchPoint) as told:
+        named(known, "hub")
+    assert told.value.hint == "that is a service; `resguardo list hub` shows its restore points"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.4, "less than 1 s"),
+        (12, "12 s"),
+        (-59.9, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h 0 min"),
+        (15120, "4 h 12 min"),
+        (273600, "3 d 4 h"),
+    ],
+)
+def test_how_far_away_a_point_is(seconds: float, said: str) -> None:
+    assert distance(timedelta(seconds=seconds)) == said

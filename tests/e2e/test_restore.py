@@ -1,0 +1,48 @@
+"""Restores as a user meets them: what is printed, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+
+from tests.e2e.site import Site
+
+
+def test_a_pattern_without_a_match_leaves_nothing_and_names_a_way_to_see_paths(site: Site) -> None:
+    done = site.run("backup")
+    to = site.root / "new" / "back"
+    want = ("restore", "shop", "--source", "files", "--latest", "--to", str(to), "--include")
+    done = site.run(*want, "/no such/path", code=1)
+    assert "matches --include /no such/path" in done.stderr
+    assert not (site.root / "new").exists()
+    hint = next(line for line in done.stderr.splitlines() if "what there is: " in line)
+    words = shlex.split(hint.partition("what there is: ")[2])
+    listed = subprocess.run(
+        [site.restic, *words[1:]],
+        env={"PATH": os.environ["PATH"], "RESTIC_CACHE_DIR": str(site.root / "plain-cache")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    paths = [line for line in listed.stdout.splitlines() if line.startswith(str(site.root / "data" / "files"))]
+    file = next(path for path in paths if os.path.isfile(path) and not os.path.islink(path))
+
+    (item,) = site.json(*want, file)["items"]
+    assert item["bytes"] == os.path.getsize(file)
+    assert (to / "files" / file.lstrip("/")).exists()
+
+
+def test_in_place_of_nothing_keeps_nothing_and_says_so(site: Site) -> None:
+    site.run("backup")
+    os.chmod(site.root / "data" / "shop.db", 0o640)
+    site.run("backup")
+    for name in ("shop.db", "shop.db-wal", "shop.db-shm"):
+        (site.root / "data" / name).unlink(missing_ok=True)
+    wish = ("restore", "shop", "--source", "main", "--latest", "--in-place")
+    told = site.run(*wish, "--dry-run").stdout
+    assert "nothing is there now" in told
+    assert "_before_" not in told
+    site.run(*wish)
+    assert (site.root / "data" / "shop.db").stat().st_mode & 0o7777 == 0o640
