@@ -53,7 +53,8 @@ class Manifest:
     """A restore point's manifest.
 
     files: name → text of policy.yml and services.yml as they were · rules: repository → the retention rules that ran
-    there last, so that a lost catalog does not take steady ageing for a changed rule.
+    there last, so that a lost catalog does not take steady ageing for a changed rule · earned: repository → run →
+    source → state word of what older points of this service and tier had earned by then; the catalog does not keep it.
     """
 
     host: str
@@ -69,6 +70,7 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, str] = field(default_factory=dict)
+    earned: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
 
     @property
     def point(self) -> str:
@@ -123,11 +125,21 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
         files={str(name): str(text) for name, text in (policy.get("files") or {}).items()},
         tools={str(name): str(text) for name, text in (body.get("tools") or {}).items()},
         rules={str(name): str(text) for name, text in (policy.get("rules") or {}).items()},
+        earned=_earned(body.get("earned") or {}),
     )
     _check_names(manifest)
     if body.get("point") != manifest.point:
         raise ValueError(f"point {body.get('point')!r} does not agree with {manifest.point!r}")
     return manifest
+
+
+def _earned(body: Mapping[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
+    return {
+        str(repository): {
+            str(run): {str(source): str(word) for source, word in states.items()} for run, states in runs.items()
+        }
+        for repository, runs in body.items()
+    }
 
 
 def _check_names(manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, get_args
 from orchestrator.model.engine import PathSet
 from orchestrator.model.execution import Undo
 
-Part = Literal["paths", "dumps", "stream", "commit", "warm", "proof"]
+Part = Literal["paths", "dumps", "stream", "commit", "warm"]
 PARTS: tuple[Part, ...] = get_args(Part)
 TAG = "resguardo"
 TAG_VERSION = "1"

@@ -16,7 +16,7 @@ from orchestrator.model.point import Point
 from orchestrator.model.record import Event
 from orchestrator.model.repository import Repository, Snapshot
 from orchestrator.planning.listing import Listing, Place, match, sort
-from orchestrator.runs import rules
+from orchestrator.runs import proofs, rules
 from orchestrator.runs.toolbox import Toolbox
 
 
@@ -56,7 +56,9 @@ def meet(box: Toolbox, repository: Repository, undo: Undo) -> None:
     """
     listing = sort(repository.snapshots(undo))
     for place, commit in sorted(listing.commits.items(), key=lambda found: found[1].time, reverse=True):
-        if not _mirror(box, repository, place, commit, listing, undo):
+        found = _mirror(box, repository, place, commit, listing, undo)
+        if isinstance(found, Manifest):
+            proofs.adopt(box, repository, [found])
             break
     rules.adopt(box, repository)
     mark_listed(box, repository)
@@ -81,11 +83,12 @@ def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = Fal
     }
     unknown = [place for place in listing.commits if place not in known and place not in broken]
     with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
-        problems = list(
+        read = list(
             pool.map(lambda place: _mirror(box, repository, place, listing.commits[place], listing, undo), unknown)
         )
-    added = [point_id(*place) for place, problem in zip(unknown, problems, strict=True) if not problem]
-    broken |= {place: problem for place, problem in zip(unknown, problems, strict=True) if problem}
+    added = [found for found in read if isinstance(found, Manifest)]
+    proofs.adopt(box, repository, added, all_known=True)
+    broken |= {place: found for place, found in zip(unknown, read, strict=True) if isinstance(found, str)}
     signed = {_sign(box, listing, place): (place, why) for place, why in broken.items()}
     for place, why in (told for sign, told in signed.items() if sign not in remembered):
         message = f"{point_id(*place)} is not a restore point: {why}"
@@ -94,7 +97,9 @@ def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = Fal
     if never:
         rules.adopt(box, repository)
     mark_listed(box, repository)
-    return Learned(listing, tuple(added), tuple((point_id(*place), why) for place, why in broken.items()))
+    return Learned(
+        listing, tuple(each.point for each in added), tuple((point_id(*place), why) for place, why in broken.items())
+    )
 
 
 def _memory(repository: Repository) -> str:
@@ -120,7 +125,10 @@ def _flag_hollow(box: Toolbox, repository: Repository, points: Sequence[Point], 
             box.event(Event(box.clock(), "point.damaged", "failed", message, service=point.service, hint=hint))
 
 
-def _mirror(box: Toolbox, repository: Repository, place: Place, commit: Snapshot, listing: Listing, undo: Undo) -> str:
+def _mirror(
+    box: Toolbox, repository: Repository, place: Place, commit: Snapshot, listing: Listing, undo: Undo
+) -> Manifest | str:
+    """Read a commit and mirror it; return its manifest, or why it is no restore point."""
     try:
         manifest = read_manifest(repository, commit, place, undo)
     except DataDamaged as error:
@@ -129,7 +137,7 @@ def _mirror(box: Toolbox, repository: Repository, place: Place, commit: Snapshot
     if problems:
         return "; ".join(problems)
     box.catalog.add_point(manifest, repository.name, {**snapshots, "commit": commit.id}, commit.id)
-    return ""
+    return manifest
 
 
 def read_manifest(repository: Repository, commit: Snapshot, place: Place, undo: Undo) -> Manifest:

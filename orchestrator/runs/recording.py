@@ -21,9 +21,12 @@ from orchestrator.model.failpoints import reach
 from orchestrator.model.manifest import Manifest, ManifestItem, ManifestSource
 from orchestrator.model.names import new_run_id
 from orchestrator.model.record import Event, Result, RunRecord, ServiceRecord, Severity
-from orchestrator.runs import notify
+from orchestrator.planning.recovery import recovery
+from orchestrator.report.notification import to_be_told
+from orchestrator.runs import notify, proofs, rules
 from orchestrator.runs.toolbox import Toolbox
 
+_EARLIER = 50  # runs looked through for the last one of the same service
 _RUN_EVENTS: dict[str, tuple[str, Severity]] = {
     "success": ("run.succeeded", "success"),
     "partial": ("run.partial", "partial"),
@@ -70,6 +73,8 @@ def manifest_of(box: Toolbox, record: ServiceRecord, run: str) -> Manifest:
         sources=sources,
         policy_sha256=config.sha256,
         files=dict(config.texts),
+        rules=rules.to_tell(box),
+        earned=proofs.to_tell(box, record.service, record.tier),
         tools={**box.tools, "restic": next(iter(box.repositories.values())).version()},
     )
 
@@ -119,19 +124,17 @@ def crashed(box: Toolbox, command: str, error: Exception) -> None:
         finish_run(box, record_of(box, begun, run, started, [], what))
 
 
-def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
-    """Record how a run ended, with its one run.* event, and queue the notifications; return the completed record."""
+def finish_run(box: Toolbox, record: RunRecord, *, about: str = "") -> RunRecord:
+    """Record how a run ended, with its one run.* event, and queue the notifications; return the completed record.
+
+    about: the service of a run whose record names none.
+    """
     name, severity = _RUN_EVENTS[record.result]
     message = record.error or f"{record.command} {record.result}"
-    closing = Event(record.ended, name, severity, message, run=record.id, hint=record.hint)
-    before = box.catalog.runs(command=record.command, limit=1)
-    recovered = record.result == "success" and bool(before) and before[0].result in ("failed", "partial", "interrupted")
-    events = [*record.events, closing]
-    if recovered:
-        events.append(
-            Event(record.ended, "alert.recovered", "recovered", f"{record.command} works again", run=record.id)
-        )
-    done = replace(record, events=tuple(events))
+    closing = Event(record.ended, name, severity, message, run=record.id, service=about, hint=record.hint)
+    done = replace(record, events=(*record.events, closing))
+    events = [*done.events, *_recovered(box, done)]
+    done = replace(done, events=tuple(events))
     box.catalog.record(done)
     box.begun.pop(done.id, None)
     for event in events:
@@ -141,14 +144,31 @@ def finish_run(box: Toolbox, record: RunRecord) -> RunRecord:
     return done
 
 
+def _recovered(box: Toolbox, done: RunRecord) -> list[Event]:
+    """Tell that something works again; never while damage is known, which a good run does not disprove."""
+    if any(box.catalog.get(f"damage.{name}") for name in box.repositories):
+        return []
+    found = recovery(done, box.catalog.runs(command=done.command, limit=_EARLIER))
+    if found is None:
+        return []
+    of = f" of {', '.join(found.services)}" if found.services else ""
+    message = f"{done.command}{of} works again, after a failure at {found.failed:%Y-%m-%d %H:%M} UTC"
+    service = found.services[0] if len(found.services) == 1 else ""
+    return [Event(done.ended, "alert.recovered", "recovered", message, run=done.id, service=service)]
+
+
 def noted(box: Toolbox, command: str) -> None:
     """Record that a command which is no run of its own has done its work."""
     box.event(Event(box.clock(), "run.succeeded", "info", f"{command} done"))
 
 
-def refused(box: Toolbox, command: str, error: ResguardoError) -> None:
-    """Record and tell of a command that ended before it became a run: the lock is busy, there is no such service."""
+def refused(box: Toolbox, command: str, error: ResguardoError, *, attended: bool = False) -> None:
+    """Record and tell of a command that ended before it became a run: the lock is busy, there is no such service.
+
+    attended: somebody reads the error on a terminal.
+    """
     name = "run.busy" if isinstance(error, Busy) else "run.refused"
     event = Event(box.clock(), name, "failed", f"{command}: {error.message}", hint=error.hint)
     box.event(event)
-    notify.announce_events(box, [event])
+    if to_be_told(event, attended=attended):
+        notify.announce_events(box, [event])
