@@ -72,12 +72,22 @@ def test_python_scripts_compile(script: Path) -> None:
     compile(script.read_text(encoding="utf-8"), str(script), "exec")
 
 
-@pytest.mark.parametrize("name", ["quickstart", "test", "fresh-machine"])
+@pytest.mark.parametrize("name", ["quickstart", "test", "bench", "fresh-machine"])
 def test_help_needs_nothing(name: str, tmp_path: Path) -> None:
     ended = run(SCRIPTS / name, "--help", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert f"scripts/{name}" in ended.stdout
     assert "set -euo" not in ended.stdout
+
+
+def test_the_bench_makes_the_programs_environment(tmp_path: Path) -> None:
+    """On a clean clone it installs what it measures, and says why it cannot, instead of measuring nothing."""
+    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)  # without the package pip fails, and needs no network for that
+    done = run(tmp_path / "scripts" / "bench", "P1", env={"PIP_NO_INDEX": "1"})
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "installing the project into .venv" in done.stderr
+    assert (tmp_path / ".venv" / "bin" / "python").exists()
 
 
 @pytest.mark.parametrize("argv", [["quickstart", "--nonsense"], ["fresh-machine"], ["fresh-machine", "debian99"]])
