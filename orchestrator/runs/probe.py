@@ -53,10 +53,10 @@ def _protect(box: Toolbox, item: Item, paths: PathSet) -> PathSet:
     """Leave out our own directories and the service's live database files, under whatever name they are met."""
     places = {reason: list(found) for reason, found in box.here.places.items()}
     places["dumped as a database"] = [
-        f"{source.options.path}{companion}"
+        file
         for source in box.sources
         if source.engine == "sqlite" and source.service == item.source.service
-        for companion in SQLITE_COMPANIONS
+        for file in database_files(source.options.path, box.here.real(source.options.path))
     ]
     real = box.here.real
     met: dict[str, list[str]] = {}
@@ -65,6 +65,11 @@ def _protect(box: Toolbox, item: Item, paths: PathSet) -> PathSet:
             names = (seen_through(path, real(path), _real_entry(box, place)) for place in found)
             met.setdefault(reason, []).extend(name for name in names if name)
     return with_excludes(paths, met)
+
+
+def database_files(path: str, real: str) -> list[str]:
+    """Return the files of a live SQLite database. SQLite makes the others beside the file that a link leads to."""
+    return [f"{name}{companion}" for name in dict.fromkeys((path, real)) for companion in SQLITE_COMPANIONS]
 
 
 def _real_entry(box: Toolbox, place: str) -> str:

@@ -85,3 +85,18 @@ def test_the_live_database_is_not_among_the_files(site: Site) -> None:
     tree = site.root / "back" / "files" / str(site.root / "data").lstrip("/")
     assert (tree / "files" / "one.txt").exists()
     assert not list(tree.glob("shop.db*"))
+
+
+def test_a_database_behind_a_link_is_not_among_the_files_under_any_name(site: Site) -> None:
+    (site.root / "data" / "real").mkdir()
+    link, real = site.root / "data" / "shop.db", site.root / "data" / "real" / "real.db"
+    for companion in ("-wal", "-shm"):
+        Path(f"{link}{companion}").unlink(missing_ok=True)
+    link.rename(real)
+    link.symlink_to("real/real.db")
+    site.services(
+        "services:\n  shop:\n    databases:\n      main: {engine: sqlite, path: data/shop.db}\n    paths: [data]\n"
+    )
+    said = site.run("plan").stdout
+    for name in ("real/real.db", "real/real.db-wal", "real/real.db-shm", "shop.db-wal"):
+        assert f"left out: {site.root}/data/{name} (dumped as a database)" in said
