@@ -22,13 +22,16 @@ def rebuild(ctx: CliContext) -> int:
     app = open_app(ctx)
     if kept := app.set_aside_catalog():
         ctx.warn(f"the catalog could not be used; it is kept as {kept}")
-    added, broken = noted(app, "catalog rebuild", rebuild_all)
+    found = noted(app, "catalog rebuild", rebuild_all)
     if ctx.json:
         from orchestrator.report.bodies import BrokenPoint, Rebuilt  # noqa: PLC0415
 
-        ctx.emit("catalog-rebuild", Rebuilt(added, [BrokenPoint(point, why) for point, why in broken]))
+        broken = [BrokenPoint(point, why) for point, why in found.broken]
+        ctx.emit("catalog-rebuild", Rebuilt(found.added, broken, found.known))
     else:
-        ctx.say(f"learnt {len(added)} restore points")
-        for point, why in broken:
+        from orchestrator.report.status import rebuilt_text  # noqa: PLC0415
+
+        ctx.say(rebuilt_text(app.config.policy.host, found.known, len(found.added)))
+        for point, why in found.broken:
             ctx.warn(f"{point} is not a restore point: {why}")
-    return 3 if broken else 0
+    return 3 if found.broken else 0

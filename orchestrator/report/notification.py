@@ -12,6 +12,7 @@ from orchestrator.report.units import lines, safe
 
 _WORST_FIRST: tuple[Severity, ...] = ("failed", "partial", "warning", "recovered", "success", "info")
 _SEVERITIES = frozenset(get_args(Severity))
+_READ_AT_ONCE = frozenset({"run.refused", "run.busy", "config.invalid"})
 LONGEST_BODY = 16_000  # characters; channels that take less cut by themselves
 
 
@@ -44,6 +45,11 @@ def matches(event: Event, pattern: str) -> bool:
     if pattern.endswith(".*"):
         return event.name.startswith(pattern[:-1])
     return event.name == pattern
+
+
+def to_be_told(event: Event, *, attended: bool) -> bool:
+    """Whether channels hear of a command that did not become a run: at a terminal (attended) somebody reads it."""
+    return not (attended and event.name in _READ_AT_ONCE)
 
 
 def channels_for(events: Iterable[Event], rules: Iterable[NotifyRule]) -> dict[str, list[Event]]:
@@ -94,7 +100,7 @@ def _title(record: RunRecord, events: Sequence[Event]) -> str:
 def _body(record: RunRecord, events: Sequence[Event]) -> str:
     report = run_text(record)
     # What the report says already is not said twice.
-    more = [event for event in events if not event.name.startswith("run.") and safe(event.message) not in report]
+    more = [event for event in events if not event.name.startswith("run.") and lines(event.message) not in report]
     text = "\n\n".join(part for part in (report, "\n".join(_line(event) for event in more)) if part)
     return text if len(text) <= LONGEST_BODY else text[: LONGEST_BODY - 1] + "…"
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from orchestrator.model.record import Event
+from orchestrator.planning.select import REBUILD
 from orchestrator.planning.status import ACT, RepositoryStatus, ServiceStatus, Status
 from orchestrator.report.table import table
-from orchestrator.report.units import age, count, safe, when
+from orchestrator.report.units import age, count, flat, safe, when
+
+_NAMED = 3  # services in the headline; the table has all
 
 
 def status_text(status: Status, now: datetime) -> str:
@@ -22,7 +27,8 @@ def status_text(status: Status, now: datetime) -> str:
     if status.waiting:
         parts.append(f"{count(status.waiting, 'notification')} not delivered yet")
     if status.events:
-        parts.append("\n".join(f"{when(event.time)}  {event.name}: {safe(event.message)}" for event in status.events))
+        parts.append("\n".join(["the newest troubles, also those that are over", *map(_event, status.events)]))
+    parts += [text for text in (_elsewhere(status), "" if status.points else f"HINT: {REBUILD}") if text]
     return "\n\n".join(parts)
 
 
@@ -30,11 +36,50 @@ def sentence(status: Status) -> str:
     """Return how everything stands in one sentence."""
     living = [service for service in status.services if service.level != "retired"]
     act = [service for service in living if service.level in ACT]
-    if status.exit_code:
-        return f"{len(act)} of {count(len(living), 'service')} need action" if act else "a repository needs action"
+    troubles = [_act(act, len(living))] if act else []
+    for repository in status.repositories:
+        troubles += [f"repository {repository.name} is damaged"] if repository.damage else []
+        if repository.retention:
+            troubles.append(f"retention in repository {repository.name} is {repository.retention.word}")
+    if troubles:
+        return safe("; ".join(troubles))
+    if not living:
+        return "services.yml names nothing to back up"
     if not all(service.level == "proven" for service in living):
         return "everything is backed up; not everything is proven"
     return "everything is backed up and proven"
+
+
+def _act(act: Sequence[ServiceStatus], living: int) -> str:
+    named = [f"{service.service} ({service.level})" for service in act[:_NAMED]]
+    more = [f"{len(act) - _NAMED} more"] if len(act) > _NAMED else []
+    verb = "needs" if len(act) == 1 else "need"
+    return f"{len(act)} of {count(living, 'service')} {verb} action: {', '.join([*named, *more])}"
+
+
+def _event(event: Event) -> str:
+    place = "/".join(part for part in (event.service, event.source) if part) or event.repository
+    return f"{when(event.time)}  {event.name}{f' ({safe(place)})' if place else ''}: {flat(event.message)}"
+
+
+def _elsewhere(status: Status) -> str:
+    if not status.elsewhere:
+        return ""
+    each = ", ".join(f"{number} of {safe(host)}" for host, number in sorted(status.elsewhere.items()))
+    return f"restore points of other hosts count for nothing here: {each}; this policy's host is {safe(status.host)}"
+
+
+def rebuilt_text(host: str, known: int, added: int) -> str:
+    """Return what `catalog rebuild` brought."""
+    if not known:
+        return (
+            f"no restore points of host {safe(host)} found\nHINT: points are kept by the policy's `host`; if it was"
+            " another one when they were made, set that and rebuild again"
+        )
+    new = {0: "none of them new", known: "all of them new"}.get(added, f"{added} of them new")
+    if known == 1:
+        new = "new" if added else "not new"
+    return f"the catalog knows {count(known, 'restore point')} of host {safe(host)}, {new}"
 
 
 def _service(service: ServiceStatus, now: datetime) -> tuple[str, ...]:
@@ -47,7 +92,7 @@ def _service(service: ServiceStatus, now: datetime) -> tuple[str, ...]:
         age(newest.time, now) if newest else "-",
         age(service.proven.time, now) if service.proven else "never",
         str(service.points),
-        service.message,
+        flat(service.message),
     )
 
 
@@ -56,4 +101,12 @@ def _repository(repository: RepositoryStatus, now: datetime) -> str:
     check = repository.check
     checked = f"last checked {age(check.time, now)} ago" if check else "never checked"
     head = f"repository {repository.name} ({safe(repository.url)}): {seen}, {checked}"
-    return "\n".join([head, *(f"  {safe(note)}" for note in repository.notes)])
+    return "\n".join([head, *(f"  {flat(note)}" for note in (*repository.notes, *_retention(repository)))])
+
+
+def _retention(repository: RepositoryStatus) -> list[str]:
+    found = repository.retention
+    if not found:
+        return []
+    hint = [f"HINT: {found.hint}"] if found.hint else []
+    return [f"retention is {found.word} since {when(found.since)}: {found.message}", *hint]

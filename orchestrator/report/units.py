@@ -71,6 +71,11 @@ def lines(text: str) -> str:
     return "\n".join(safe(line) for line in text.split("\n"))
 
 
+def flat(text: str) -> str:
+    """Like `safe`, but on one line: line ends become spaces."""
+    return safe(" ".join(part for line in text.splitlines() if (part := line.strip())))
+
+
 def _shown(letter: str) -> str:
     # Cc controls, Cf format (bidirectional marks, zero width), Cs surrogates, Zl and Zp line separators.
     if letter.isprintable() or letter == " ":

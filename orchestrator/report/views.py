@@ -63,6 +63,7 @@ class RestorePoint:
     damaged: bool
     retired: bool
     repository: str
+    host: str
     commit: str
     bytes: int
     sources: tuple[StoredSource, ...]
@@ -184,6 +185,7 @@ class Standing:
     last_run: RunSummary | None
     waiting: int
     events: tuple[Event, ...]
+    elsewhere: Mapping[str, int]
 
 
 def _source(source: Source) -> SourceName:
@@ -203,6 +205,7 @@ def _point(point: Point) -> RestorePoint:
         damaged=point.damaged,
         retired=point.retired,
         repository=point.repository,
+        host=point.host,
         commit=point.snapshots.get("commit", ""),
         bytes=point.bytes,
         sources=tuple(
@@ -276,7 +279,7 @@ def _step(step: RestoreStep) -> PlannedStep:
         bytes=item.bytes,
         target=step.target,
         original=step.original,
-        kept=step.kept,
+        kept="" if step.there is False else step.kept,
     )
 
 
@@ -287,7 +290,7 @@ def _restore(plan: RestorePlan) -> PlannedRestore:
 def _status(status: Status) -> Standing:
     services = tuple(_service(service) for service in status.services)
     last = _summary(status.last_run) if status.last_run else None
-    return Standing(status.host, services, status.repositories, last, status.waiting, status.events)
+    return Standing(status.host, services, status.repositories, last, status.waiting, status.events, status.elsewhere)
 
 
 def _service(service: ServiceStatus) -> ServiceStanding:

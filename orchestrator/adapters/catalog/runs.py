@@ -10,6 +10,7 @@ from orchestrator.adapters.catalog.codec import micros
 from orchestrator.adapters.catalog.database import Database
 from orchestrator.adapters.catalog.events import insert_event
 from orchestrator.adapters.catalog.run_rows import DETAILS, insert_parts, insert_run, run_of
+from orchestrator.model.errors import EXIT_FAILED
 from orchestrator.model.ports import SourceHistory
 from orchestrator.model.record import RunRecord
 
@@ -37,13 +38,18 @@ class Runs:
                 insert_event(connection, event)
 
     def runs(self, *, command: str | None = None, limit: int = 20) -> list[RunRecord]:
-        """Ended runs, newest first, with events, repositories, forgotten, and services without sources."""
+        """Runs, newest first, with events, repositories, forgotten, and services without sources.
+
+        A killed run counts as interrupted at the time when it was found dead; one that is under way is left out.
+        """
         with self._db.reading():
             runs = self._db.rows(
-                "SELECT id, name, command, host, started, ended, result, exit_code, error, hint, restic_processes"
-                " FROM run WHERE ended IS NOT NULL AND (:command IS NULL OR command = :command)"
+                "SELECT id, name, command, host, started, coalesce(ended, dead), coalesce(result, 'interrupted'),"
+                " coalesce(exit_code, :failed), CASE WHEN ended IS NULL THEN 'it was killed' ELSE error END, hint,"
+                " restic_processes FROM run"
+                " WHERE (ended IS NOT NULL OR dead IS NOT NULL) AND (:command IS NULL OR command = :command)"
                 " ORDER BY started DESC, id DESC LIMIT :limit",
-                {"command": command, "limit": limit},
+                {"command": command, "limit": limit, "failed": EXIT_FAILED},
             )
             oldest = min((row[4] for row in runs), default=0)
             details = [self._details(sql, oldest, make) for sql, make in DETAILS]

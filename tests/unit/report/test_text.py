@@ -3,22 +3,23 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from orchestrator.model.engine import Facts, Item, Source
 from orchestrator.model.point import PointItem, PointSource, State
-from orchestrator.model.record import Event, RestoredItem
+from orchestrator.model.record import Event, RestoredItem, SourceRecord
 from orchestrator.model.secret import Secret
 from orchestrator.planning.backup import BackupPlan, Limits, Probed, Trouble, plan_points
 from orchestrator.planning.guard import brakes
 from orchestrator.planning.retention import decide
 from orchestrator.planning.simulate import Calendar, simulate
 from orchestrator.planning.spans import Span
-from orchestrator.planning.status import RepositoryStatus, Status, services
+from orchestrator.planning.status import RepositoryStatus, RetentionTrouble, Status, services
 from orchestrator.planning.tidy import Orphan, RetentionPlan
 from orchestrator.report.document import document, plain, restore_points, run_document
-from orchestrator.report.status import status_text
+from orchestrator.report.status import rebuilt_text, status_text
 from orchestrator.report.text import (
     plan_text,
     point_text,
@@ -61,6 +62,20 @@ def test_failures_are_told_with_reason_and_hint() -> None:
     assert "hub/mail: old server\n  HINT: update it" in text
 
 
+def test_a_cause_and_a_hint_are_said_once_with_all_that_they_struck() -> None:
+    def failed(name: str, error: str = "server 10.0.0.9 does not answer") -> SourceRecord:
+        return SourceRecord(name, "postgresql", "failed", error=error, hint="start it")
+
+    hub = replace(FAILED.services[0], sources=(failed("a"), failed("b"), failed("c", "no such file")), point="")
+    text = run_text(replace(FAILED, services=(replace(hub, error="it broke"),), error="hub: it broke"))
+    assert text.endswith(
+        "hub: it broke\n"
+        "hub/a failed, hub/b failed: server 10.0.0.9 does not answer\nhub/c failed: no such file\n  HINT: start it"
+    )
+    many = replace(hub, sources=tuple(failed(f"s{number}") for number in range(11)))
+    assert "hub/s7 failed, 3 more: server" in run_text(replace(FAILED, services=(many,)))
+
+
 def test_hostile_errors_cannot_steer_the_terminal() -> None:
     hostile = replace(FAILED.services[0].sources[2], error="x\x1b]0;owned\x07\nsecond line", name="mail\x1b[2J")
     text = run_text(replace(FAILED, services=(replace(FAILED.services[0], sources=(hostile,)),)))
@@ -82,6 +97,14 @@ def test_the_list() -> None:
     assert points_table([], NOW) == "no restore points"
 
 
+def test_the_list_marks_what_failed_and_what_is_another_hosts() -> None:
+    flawed = point(NOW, partial=True, sources=(source("main"), source("mail", "failed"), source("files", "partial")))
+    text = points_table([replace(flawed, host="a"), replace(point(NOW), host="b")], NOW, "b")
+    assert "  partial, of host a  " in text
+    assert text.split("\n")[1].endswith("main, mail (failed), files (partial)")
+    assert "of host b" not in text
+
+
 def test_one_point_whole() -> None:
     item = PointItem("a'b\n", "dumps", "d" * 64, "/main.a.sql", 10, "a" * 64, counts={"users": 3, "\x1b[1m": 1})
     found = point(
@@ -91,6 +114,8 @@ def test_one_point_whole() -> None:
     assert "a'b\\n" in text
     assert "counts of main/a'b\\n: \\x1b[1m 1, users 3" in text
     assert "x failed: x did not answer" in text
+    several = replace(source("y", "partial"), error="one\ntwo\x1b[2J")
+    assert "y partial: one\ntwo\\x1b[2J" in point_text(replace(found, sources=(several,), host="a"), NOW)
 
 
 def planned() -> BackupPlan:
@@ -175,6 +200,49 @@ def test_status_says_how_each_service_stands() -> None:
     assert "repository local (/srv/r): last listed 3 d ago, never checked\n  resguardo prune is due" in text
     assert "last backup: success, 9 h ago" in text
     assert "2 notifications not delivered yet" in text
+
+
+def stands(*events: Event, **more: Any) -> str:
+    judged = services([point(NOW - timedelta(hours=1))], {("hub", "default")}, NOW, timedelta(days=1))
+    local = RepositoryStatus("local", "/srv/r", NOW, None, (), retention=more.pop("retention", None))
+    return status_text(Status("hub-01", judged, (local,), RUN, 0, events, **more), NOW)
+
+
+def test_status_says_in_its_first_line_what_asks_for_action() -> None:
+    trouble = RetentionTrouble("braked", NOW - timedelta(days=2), "it would remove 4 of 4", "look at it")
+    text = stands(retention=trouble)
+    assert text.startswith("retention in repository local is braked\n")
+    assert "  retention is braked since 2026-06-13 12:00:00Z: it would remove 4 of 4\n  HINT: look at it" in text
+    assert stands().startswith("everything is backed up; not everything is proven\n")
+    judged = services([], [(name, "default") for name in "abcde"], NOW, timedelta(days=1))
+    many = status_text(Status("h", judged, (), None, 0, ()), NOW)
+    assert many.startswith("5 of 5 services need action: a (none), b (none), c (none), 2 more\n")
+    assert many.endswith("run `resguardo catalog rebuild`")
+    assert "catalog rebuild" not in stands()
+
+
+def test_status_counts_no_other_hosts_points() -> None:
+    assert "count for nothing here: 3 of a\\x1b; this policy's host is hub-01" in stands(elsewhere={"a\x1b": 3})
+
+
+def test_lines_of_an_event_are_joined_and_its_controls_shown() -> None:
+    text = stands(Event(NOW, "source.failed", "failed", "one\n  two\x1b[2J\r\n", service="hub", source="main"))
+    assert text.endswith("source.failed (hub/main): one two\\x1b[2J")
+
+
+@pytest.mark.parametrize(
+    ("known", "added", "said"),
+    [
+        (3, 3, "the catalog knows 3 restore points of host h, all of them new"),
+        (3, 1, "the catalog knows 3 restore points of host h, 1 of them new"),
+        (3, 0, "the catalog knows 3 restore points of host h, none of them new"),
+        (1, 1, "the catalog knows 1 restore point of host h, new"),
+        (1, 0, "the catalog knows 1 restore point of host h, not new"),
+    ],
+)
+def test_what_a_rebuild_brought(known: int, added: int, said: str) -> None:
+    assert rebuilt_text("h", known, added) == said
+    assert rebuilt_text("h", 0, 0).startswith("no restore points of host h found\nHINT: ")
 
 
 def test_what_a_restore_did() -> None:

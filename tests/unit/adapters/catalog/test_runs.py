@@ -62,6 +62,17 @@ def test_a_run_that_never_ended_is_dead_only_once_found_so(catalog: SqliteCatalo
     assert catalog.dead_runs() == {run_id(0), "20240101T000000Z-abcdef"}
 
 
+def test_a_killed_run_counts_as_cut_off_when_it_was_found(catalog: SqliteCatalog) -> None:
+    catalog.record(record(0))
+    catalog.begin(run_id(1), "backup", START + timedelta(days=1))
+    catalog.begin(run_id(2), "backup", START + timedelta(days=2))
+    assert [run.id for run in catalog.runs(command="backup")] == [run_id(0)]
+    catalog.mark_dead(run_id(1), START + timedelta(days=3))
+    killed = catalog.runs(command="backup")[0]
+    assert (killed.id, killed.result, killed.error) == (run_id(1), "interrupted", "it was killed")
+    assert (killed.exit_code, killed.ended) == (1, START + timedelta(days=3))
+
+
 def test_a_run_that_ended_is_not_dead(catalog: SqliteCatalog) -> None:
     catalog.begin(run_id(0), "backup", START)
     catalog.mark_dead(run_id(0), START)
