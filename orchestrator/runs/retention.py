@@ -129,7 +129,10 @@ def apply(
         return RetentionEnd("retention incomplete", event.message, EXIT_FAILED, forgotten, (event,))
     left = sum(not orphan.ours for orphan in plan.orphans)
     text = f"forgot {len(removing)} restore points" if removing else "nothing to forget"
-    return RetentionEnd(f"{text}, left {left} that are none alone" if left else text, forgotten=forgotten)
+    return RetentionEnd(
+        f"{text}; {left} without a restore point left alone (see prune --dry-run)" if left else text,
+        forgotten=forgotten,
+    )
 
 
 def _not_removed(box: Toolbox, repository: Repository, run: str, stayed: set[str]) -> Event:

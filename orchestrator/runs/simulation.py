@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.model.errors import UsageError
 from orchestrator.planning.simulate import Calendar, Simulation, simulate
 from orchestrator.planning.spans import Span
+from orchestrator.runs import rules
 from orchestrator.runs.toolbox import Toolbox
 
 
@@ -20,12 +21,16 @@ def simulate_all(box: Toolbox, span: str) -> list[tuple[str, str, Simulation]]:
         forgets=tuple(job.at for job in policy.jobs.values() if job.do == "prune"),
         forget_every=policy.tidy.forget,
     )
-    points = box.catalog.points()
+    points = box.catalog.points(host=policy.host, items=False)
+    in_force = rules.in_force(box, next(iter(box.repositories.values())))
     found = []
     for service, tier in sorted({(source.service, source.tier) for source in box.sources}):
         times = [point.time for point in points if (point.service, point.tier) == (service, tier) and point.whole]
-        rules = policy.retention.tiers.get(tier) or policy.retention.tiers["default"]
         found.append(
-            (service, tier, simulate(times, rules, calendar, now=box.clock(), span=length, zone=policy.timezone))
+            (
+                service,
+                tier,
+                simulate(times, in_force.of_tier(tier), calendar, now=box.clock(), span=length, zone=in_force.zone),
+            )
         )
     return found

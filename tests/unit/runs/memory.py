@@ -101,10 +101,15 @@ def _no_lock(_wait: float) -> Iterator[None]:
 
 
 def toolbox(
-    folder: Path, repository: object, *, rules: str = "{last: 3}", services: Sequence[str] = ("shop",)
+    folder: Path,
+    repository: object,
+    *,
+    rules: str = "{last: 3}",
+    services: Sequence[str] = ("shop",),
+    policy: str = POLICY,
 ) -> Toolbox:
     """Return the ports over a repository, with the catalog in `folder` (kept from one toolbox to the next)."""
-    (folder / "policy.yml").write_text(POLICY.format(rules=rules))
+    (folder / "policy.yml").write_text(policy.format(rules=rules))
     entries = "".join(f"  {name}: {{paths: [/nothing]}}\n" for name in services)
     (folder / "services.yml").write_text(f"services:\n{entries}")
     config = load(str(folder / "policy.yml"), engines.Options())

@@ -17,8 +17,9 @@ from orchestrator.report.run_text import run_text
 from orchestrator.report.text import retention_text
 from orchestrator.runs import rebuild, retention
 from orchestrator.runs.retention_plan import look, preview
+from orchestrator.runs.simulation import simulate_all
 from orchestrator.runs.toolbox import Toolbox
-from tests.unit.runs.memory import MemoryRepository, manifest_of, toolbox
+from tests.unit.runs.memory import POLICY, MemoryRepository, manifest_of, toolbox
 
 UNDO = cast("Undo", None)
 EVERYTHING = "{last: 100}"
@@ -132,7 +133,7 @@ def test_a_broken_commit_is_read_and_told_once(tmp_path: Path) -> None:
         ]
         assert [(orphan.place, orphan.ours) for orphan in plan.orphans] == [(manifest_of(1).point, False)]
         record = retention.prune(box, force=False, wait=0)
-        assert record.exit_code == 0
+        assert (record.exit_code, record.events[-1].name) == (0, "run.succeeded")
         rebuild.rebuild_all(box)
         assert repository.reads.count(broken) == 2
         assert len(box.catalog.events(name="point.broken")) == 1
@@ -147,6 +148,19 @@ def test_a_broken_commit_whose_snapshots_changed_is_read_again(tmp_path: Path) -
         repository.stored[missing.id] = missing
         assert looked(box, repository).orphans == ()
         assert whole.point in {point.id for point in box.catalog.points()}
+
+
+def test_a_simulation_follows_the_repositorys_own_rules(tmp_path: Path) -> None:
+    own = "password: {env: NONE}, retention: {default: {last: 2}}"
+    with opened(
+        tmp_path,
+        filled(5),
+        policy=POLICY.replace("password: {{env: NONE}}", own.replace("{", "{{").replace("}", "}}")),
+        rules="{last: 9}",
+    ) as box:
+        looked(box, filled(5))
+        ((_, _, found),) = simulate_all(box, "9d")
+    assert len(found.kept) == 2
 
 
 class Untouchable:
