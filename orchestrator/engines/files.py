@@ -100,7 +100,10 @@ class FilesEngine:
         raise Bug(f"engine {self.name} restores no stream: {item.source.id}")
 
     def verify(self, item: Item, to: str, expected: Mapping[str, int], at: Executor, undo: Undo) -> Sequence[Finding]:
-        """Every path is there, and the tree holds as many regular files (`files`) and `bytes` as were stored."""
+        """The tree holds as many regular files (`files`) and `bytes` as were stored, and every path is there.
+
+        With all the files back, a path that is not there was not in services.yml then: no fault of the restore.
+        """
         del at, undo
         if not os.path.isdir(to):
             return (Finding("error", f"{to!r}: nothing was restored there"),)
@@ -108,7 +111,7 @@ class FilesEngine:
         absent = [path for path in wanted if not os.path.lexists(to + path)]
         found, unreadable = _count(to)
         return (
-            *(Finding("error", f"{to + path!r}: was not restored") for path in absent),
+            *(_absent(to, path, counted="files" in expected) for path in absent),
             *(Finding("error", problem) for problem in unreadable),
             *compare({key: found[key] for key in found if key in expected}, expected, to),
         )
@@ -138,6 +141,13 @@ class FilesEngine:
             _remove_empty(os.path.dirname(new), to)
         notes = [note for path, keep in present.items() for note in lacking(path, keep, item.source.options)]
         return Kept(", ".join(present.values()) or None, tuple(notes))
+
+
+def _absent(to: str, path: str, *, counted: bool) -> Finding:
+    if not counted:
+        return Finding("error", f"{to + path!r}: was not restored")
+    text = f"{path!r} is not in the restore point, which holds what services.yml named then"
+    return Finding("warning", text, f"see what lies below {to!r}")
 
 
 def _checked(options: Options) -> tuple[str, ...]:
@@ -211,7 +221,7 @@ def _assert_movable(new: str, path: str, keep: str) -> None:
     """Refuse, before anything is touched, what could not be done by renaming."""
     parent = os.path.dirname(path)
     if not os.path.lexists(new):
-        raise RestoreFailed(f"{new!r}: no such restored path", "restore it first")
+        raise RestoreFailed(f"{path!r}: is not in the restore point", "restore with --to, and copy what you need")
     if path == "/":
         raise Precondition("'/': cannot be swapped as a whole", "restore it to a directory and copy what you need")
     if os.path.lexists(keep):

@@ -280,6 +280,18 @@ class TestFiles(EngineConformance):
             f"{str(tmp_path / 'to') + str(tmp_path / 'b')!r}: was not restored"
         ]
 
+    def test_path_that_services_yml_did_not_name_then_is_no_fault(
+        self, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
+        source, to = self._two(tmp_path)
+        item = self.item_of(source_of(*source.options.paths, tmp_path / "younger"))
+        (note,) = ENGINE.verify(item, str(to), {"files": 2}, at, undo)
+        assert (note.level, "younger' is not in the restore point" in note.message) == ("warning", True)
+        assert errors(ENGINE.verify(item, str(to), {"files": 3}, at, undo))
+        with pytest.raises(RestoreFailed, match="younger': is not in the restore point"):
+            ENGINE.swap(item, str(to), f"{tmp_path}/a_before_X", at, undo)
+        assert (tmp_path / "a" / "who").read_text() == "old a"
+
     def test_swap_of_several_paths(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
         source, to = self._two(tmp_path)
         (tmp_path / "b").rename(tmp_path / "lost")
