@@ -15,7 +15,7 @@ from orchestrator.model.errors import UsageError
 @click.option("--wait", default=0.0, metavar="SECONDS", help="Wait for another run to end (default: 0).")
 @click.pass_obj
 def command(ctx: CliContext, quick: bool, data: str | None, point: str | None, wait: float) -> int:
-    """Check the repository's integrity, rotating through all of its data over time."""
+    """Check the repository: its structure, and a share of its data; further shares follow in later calls."""
     from orchestrator.cli.acting import act, open_app  # noqa: PLC0415 - start-up
     from orchestrator.runs import verify as runs  # noqa: PLC0415
 
