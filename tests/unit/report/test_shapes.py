@@ -189,7 +189,10 @@ def test_a_plan_with_trouble_fits() -> None:
         Probed(configured("main"), trouble=Trouble("server does not answer", "start it", 4)),
     ]
     plan = BackupPlan("host", "local", plan_points(probed, Limits(0, 0), {}), 2, "due", "", (FINDING,))
-    made = json.loads(json.dumps(document("plan", bodies.Planned(plan))))
+    decided = decide([point(START), point(START - timedelta(days=1))], Rules(last=1), START, "UTC")
+    foreseen = RetentionPlan("local", (("hub", "default", decided),), (), (), ("too many",))
+    made = json.loads(json.dumps(document("plan", bodies.Planned(plan, foreseen, START))))
+    assert made["retention"]["series"][0]["remove"][0]["reason"] == "no keep-rule wants it"
     assert faults(SCHEMAS["plan"], made) == []
     assert "hunter22" not in json.dumps(made)
 
