@@ -29,13 +29,14 @@ from orchestrator.adapters.stage import FileStage
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo, reconcile
 from orchestrator.model.engine import Engine, Source
-from orchestrator.model.errors import PolicyInvalid, Precondition
+from orchestrator.model.errors import PolicyInvalid, Precondition, WrongPassword
 from orchestrator.model.execution import Intake, Progress, Undo
 from orchestrator.model.record import Event
 from orchestrator.model.secret import Secret
 from orchestrator.policy import Config, load
 from orchestrator.policy.policy_file import Notify
-from orchestrator.report.notification import of_events
+from orchestrator.policy.secret_ref import SecretRef
+from orchestrator.report.notification import of_events, to_be_told
 from orchestrator.runs.notify import deliver
 from orchestrator.runs.toolbox import Surroundings, Toolbox
 
@@ -45,20 +46,26 @@ def notifier_of(notify: Notify, secrets: SecretStore) -> AppriseNotifier:
     return AppriseNotifier({name: partial(secrets, channel.url) for name, channel in notify.channels.items()})
 
 
-def report_invalid(policy_path: str, error: PolicyInvalid) -> None:
-    """Record that the policy is not valid, and tell the channels of the last one that was."""
+def report_invalid(policy_path: str, error: PolicyInvalid, *, attended: bool = False) -> tuple[str, ...]:
+    """Record that the policy is not valid, and tell the channels of the last one that was, unless a person reads it.
+
+    A mistyped path leaves nothing behind: without a policy only an installation that was used is recorded in. Returns
+    what could not be delivered.
+    """
     state = StateFolder(policy_path)
+    if not os.path.lexists(policy_path) and not state.exists():
+        return ()
     catalog = SqliteCatalog(state.catalog)
     try:
         now = datetime.now(UTC)
         event = Event(now, "config.invalid", "failed", error.message, hint="run resguardo validate")
         catalog.add_event(event)
         good = last_good.recall(state)
-        if good is None:
-            return
+        if good is None or not to_be_told(event, attended=attended):
+            return ()
         for told in of_events(good.host, [event], good.notify.rules):
             catalog.queue(told.channel, told.title, told.body, told.severity, now)
-        deliver(catalog, notifier_of(good.notify, SecretStore(good.directory)), now)
+        return deliver(catalog, notifier_of(good.notify, SecretStore(good.directory)), now)
     finally:
         catalog.close()
 
@@ -173,7 +180,7 @@ class App:
             name=name,
             url=own.url,
             host=policy.host,
-            password=lambda: self.secrets(own.password),
+            password=lambda: self._key(own.password),
             cache=self.state.cache,
             program=policy.restic.path or "restic",
             env=_Resolved(own.env, self.secrets),
@@ -186,6 +193,13 @@ class App:
             retry_lock=policy.restic.retry_lock,
         )
         return ResticRepository(settings, lambda undo: private.secrets_dir(self.state, undo))
+
+    def _key(self, ref: SecretRef) -> Secret:
+        """Return a repository's password. Raises WrongPassword where its file is not there, and as `secrets`."""
+        if ref.file and not os.path.lexists(ref.file):
+            hint = "for a new repository `resguardo init` makes it; for one with backups, put it back from its copy"
+            raise WrongPassword(f"the key file {ref.file} does not exist", hint)
+        return self.secrets(ref)
 
     def _notifier(self) -> AppriseNotifier:
         return notifier_of(self.config.policy.notify, self.secrets)

@@ -34,17 +34,17 @@ class AppriseNotifier:
 
     def send(self, channel: str, title: str, body: str, severity: str) -> None:
         """Deliver one notification. Raises Precondition: unknown channel, URL not to be had, refused, too late."""
+        self._order(channel, title=title, body=body, type=_TYPES.get(severity, "info"))
+
+    def check(self, channel: str) -> None:
+        """See that Apprise takes the channel's URL; nothing is sent. Raises Precondition, RightsMissing."""
+        self._order(channel, check=True)
+
+    def _order(self, channel: str, **what: str | bool) -> None:
         if channel not in self._channels:
             raise Precondition(f"channel {channel}: not in policy.yml", "add it under notify.channels")
         url = self._channels[channel]().reveal()
-        order = {
-            "url": url,
-            "title": title,
-            "body": body,
-            "type": _TYPES.get(severity, "info"),
-            "deadline": self._deadline,
-            "parent": os.getpid(),
-        }
+        order = {**what, "url": url, "deadline": self._deadline, "parent": os.getpid()}
         delivered, reason = self._run(json.dumps(order).encode())
         if not delivered:
             clean = conceal(" ".join(reason.split()), url_secrets(url)) or "its server did not take the message"

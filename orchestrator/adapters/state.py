@@ -34,6 +34,10 @@ class StateFolder:
         """The state folder itself."""
         return _private(os.path.realpath(self._configured_root()))
 
+    def exists(self) -> bool:
+        """Whether the folder is there already; asking does not make it."""
+        return os.path.isdir(self._configured_root())
+
     def _configured_root(self) -> str:
         given = self._environ.get("RESGUARDO_STATE")
         if given:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from orchestrator.cli.context import CliContext
+from orchestrator.cli.crash import leave_out
+from orchestrator.cli.output import put
 from orchestrator.model.errors import PolicyInvalid, ResguardoError
 from orchestrator.model.point import Point
 from orchestrator.model.record import RunRecord
@@ -31,13 +33,25 @@ def open_app(ctx: CliContext, *, acting: bool = False) -> App:
 
     progress = progress_for(quiet=ctx.json or ctx.verbosity < 0 or not acting)
     try:
-        return App.open(ctx.policy_path, progress, _command())
+        app = App.open(ctx.policy_path, progress, _command())
     except PolicyInvalid as error:
         if acting:
             from orchestrator.app import report_invalid  # noqa: PLC0415
 
-            report_invalid(ctx.policy_path, error)
+            _say_undelivered(report_invalid(ctx.policy_path, error, attended=attended()))
         raise
+    leave_out(app.secrets.known)
+    return app
+
+
+def attended() -> bool:
+    """Whether somebody reads what we print: under cron neither stream is a terminal."""
+    return sys.stdin.isatty() or sys.stderr.isatty()
+
+
+def _say_undelivered(errors: Iterable[str]) -> None:
+    for error in errors:
+        put(f"resguardo: a notification was not delivered, the next run tries again: {error}", sys.stderr)
 
 
 def _command() -> str:
@@ -67,13 +81,13 @@ def recorded(app: App, command: str, work: Callable[[Toolbox], RunRecord]) -> Ru
         reconcile.reconcile(app.box)
         return work(app.box)
     except ResguardoError as error:
-        recording.refused(app.box, command, error)
+        recording.refused(app.box, command, error, attended=attended())
         raise
     except Exception as error:
         recording.crashed(app.box, command, error)
         raise
     finally:
-        notify.deliver(app.box.catalog, app.box.notifier, app.clock())
+        _say_undelivered(notify.deliver(app.box.catalog, app.box.notifier, app.clock()))
         app.close()
 
 
@@ -86,10 +100,10 @@ def noted(app: App, command: str, work: Callable[[Toolbox], _Done]) -> _Done:
         recording.noted(app.box, command)
         return done
     except ResguardoError as error:
-        recording.refused(app.box, command, error)
+        recording.refused(app.box, command, error, attended=attended())
         raise
     finally:
-        notify.deliver(app.box.catalog, app.box.notifier, app.clock())
+        _say_undelivered(notify.deliver(app.box.catalog, app.box.notifier, app.clock()))
         app.close()
 
 

@@ -5,13 +5,25 @@ from __future__ import annotations
 import os
 import tempfile
 import traceback
+from collections.abc import Callable, Iterable
 
 from orchestrator.model.errors import ResguardoError
+from orchestrator.model.secret import Secret
+
+_known: list[Callable[[], Iterable[Secret]]] = []
+
+
+def leave_out(known: Callable[[], Iterable[Secret]]) -> None:
+    """Keep these secrets, as they are known by then, out of whatever is written here."""
+    _known.append(known)
 
 
 def write_crash(error: Exception, policy_path: str) -> str:
     """Write the traceback to a 0600 file among the logs (else in the temporary directory); return its path."""
+    from orchestrator.adapters.redaction import Redactor, redact_url  # noqa: PLC0415 - only when it is needed
+
     text = "".join(traceback.format_exception(error))
+    text = redact_url(Redactor(lambda: [secret for known in _known for secret in known()])(text))
     for folder in (_logs(policy_path), tempfile.gettempdir()):
         try:
             descriptor, path = tempfile.mkstemp(prefix="crash-", suffix=".txt", dir=folder)
@@ -27,6 +39,7 @@ def _logs(policy_path: str) -> str | None:
     from orchestrator.adapters.state import StateFolder  # noqa: PLC0415 - only when it is needed
 
     try:
-        return StateFolder(policy_path).logs
+        state = StateFolder(policy_path)
+        return state.logs if state.exists() else None
     except (OSError, ResguardoError):
         return None

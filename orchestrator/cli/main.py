@@ -72,13 +72,19 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _default_policy() -> str:
-    return os.environ.get("RESGUARDO_POLICY") or "policy.yml"
+def _policy_at(given: str | None) -> str:
+    """Return the path of the policy: as given, $RESGUARDO_POLICY, or here; of a folder, the policy.yml in it."""
+    path = given or os.environ.get("RESGUARDO_POLICY") or "policy.yml"
+    return os.path.join(path, "policy.yml") if os.path.isdir(path) else path
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
-    "-c", "--config", "policy_path", metavar="POLICY", help="policy.yml (default: $RESGUARDO_POLICY or here)."
+    "-c",
+    "--config",
+    "policy_path",
+    metavar="POLICY",
+    help="policy.yml, or its folder (default: $RESGUARDO_POLICY or here).",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("-v", "--verbose", count=True, help="Say more on stderr.")
@@ -86,8 +92,8 @@ def _default_policy() -> str:
 @click.version_option(__version__, prog_name="resguardo", message="%(prog)s %(version)s")
 @click.pass_context
 def group(ctx: click.Context, policy_path: str | None, as_json: bool, verbose: int, quiet: bool) -> None:
-    """Backups that are proven, driven by a YAML policy."""
-    ctx.obj = CliContext(policy_path or _default_policy(), json=as_json, verbosity=-1 if quiet else verbose)
+    """Backups of databases and files into restic, driven by a YAML policy."""
+    ctx.obj = CliContext(_policy_at(policy_path), json=as_json, verbosity=-1 if quiet else verbose)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -145,7 +151,7 @@ def _policy_of(argv: Sequence[str]) -> str:
             found = option["path"] or next(words, "")
         elif not word.startswith("-") or word == "--":
             break
-    return found or _default_policy()
+    return _policy_at(found)
 
 
 def _bug(error: Exception, policy_path: str, *, as_json: bool) -> int:

@@ -24,7 +24,10 @@ def test(ctx: CliContext, channels: tuple[str, ...]) -> int:
     if ctx.json:
         from orchestrator.report.bodies import NotifyTested, TriedChannel  # noqa: PLC0415
 
-        ctx.emit("notify-test", NotifyTested([TriedChannel(name, error) for name, error in results]))
+        ctx.emit("notify-test", NotifyTested([TriedChannel(*result) for result in results]))
     else:
-        ctx.say("\n".join(f"{name}: {error or 'delivered'}" for name, error in results) or "no channels in policy.yml")
-    return int(any(error for _, error in results))
+        told = [
+            f"{name}: {error or 'delivered'}" + (f"\nHINT: {hint}" if hint else "") for name, error, hint in results
+        ]
+        ctx.say("\n".join(told) or "no channels in policy.yml")
+    return int(any(error for _, error, _ in results))

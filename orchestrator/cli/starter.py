@@ -28,7 +28,7 @@ retention:
 
 # notify:
 #   channels:
-#     ops: {{url: {{env: APPRISE_OPS_URL}}}}   # any Apprise URL: mailto://, slack://, ntfy://, json://
+#     ops: {{url: {{file: var/ops.url}}}}   # a file (chmod 600) with any Apprise URL: mailto://, slack://, ntfy://, json://
 #   rules:
 #     - {{on: [failed, warning, recovered], to: [ops]}}
 """
@@ -40,7 +40,12 @@ services:
     paths: [{path}]
     # databases:
     #   main: {{engine: sqlite, path: /srv/example/app.db}}
-    #   shop: {{engine: postgresql, host: 127.0.0.1, database: shop, user: backup, password: {{env: SHOP_DB_PASSWORD}}}}
+    #   shop:
+    #     engine: postgresql
+    #     host: 127.0.0.1
+    #     database: shop
+    #     user: backup
+    #     password: {{file: var/shop.password}}   # chmod 600
 """
 
 

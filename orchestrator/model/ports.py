@@ -156,3 +156,6 @@ class Notifier(Protocol):
 
     def send(self, channel: str, title: str, body: str, severity: str) -> None:
         """Deliver within 10 s; raises Precondition with the reason (without the channel's URL or secrets)."""
+
+    def check(self, channel: str) -> None:
+        """See that the channel's URL can be had and is one that can be sent to; nothing is sent. Raises as `send`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.model.errors import ResguardoError
+from orchestrator.model.errors import Interrupted, ResguardoError
 from orchestrator.model.execution import Finding, Undo
 from orchestrator.model.repository import Repository
+from orchestrator.policy.secrets_used import secrets_used
+from orchestrator.report.units import age, count, duration, size
 from orchestrator.runs.probe import probe_all
 from orchestrator.runs.toolbox import Toolbox
 
@@ -12,15 +14,45 @@ Examined = tuple[str, Finding]
 
 
 def examine(box: Toolbox) -> list[Examined]:
-    """Return (subject, finding) for restic, each repository, each source, and the outbox."""
-    found: list[Examined] = []
+    """Return (subject, finding) for each secret, restic, each repository, source and channel, and the outbox."""
+    found = _secrets(box)
     with box.looking() as undo:
         for repository in box.repositories.values():
             found += _repository(box, repository, undo)
         found += _sources(box, undo)
-    waiting = len(box.catalog.outbox())
+    return [*found, *_channels(box)]
+
+
+def _secrets(box: Toolbox) -> list[Examined]:
+    found = []
+    for ref, users in secrets_used(box.config).items():
+        finding = Finding("info", f"{ref} gives {', '.join(users)}")
+        try:
+            box.no_secret(ref)
+        except Interrupted:
+            raise
+        except ResguardoError as error:
+            finding = Finding("error", f"{error.message}; {', '.join(users)} needs it", error.hint)
+        found.append(("secret", finding))
+    return found
+
+
+def _channels(box: Toolbox) -> list[Examined]:
+    found: list[Examined] = []
+    for name in box.config.policy.notify.channels:
+        finding = Finding("info", "its URL can be sent to; resguardo notify test does")
+        try:
+            box.notifier.check(name)
+        except Interrupted:
+            raise
+        except ResguardoError as error:
+            finding = Finding("error", error.message, error.hint)
+        found.append((f"channel {name}", finding))
+    waiting = box.catalog.outbox()
     if waiting:
-        found.append(("notify", Finding("warning", f"{waiting} notifications wait", "try resguardo notify test")))
+        why = f": {waiting[0].last_error}" if waiting[0].last_error else ""
+        text = f"{count(len(waiting), 'notification')} not delivered yet{why}"
+        found.append(("notify", Finding("warning", text, "try resguardo notify test")))
     return found
 
 
@@ -32,10 +64,13 @@ def _repository(box: Toolbox, repository: Repository, undo: Undo) -> list[Examin
             return [*found, (subject, Finding("error", "there is no repository", "create it with resguardo init"))]
         found.append((subject, Finding("info", f"answers at {repository.describe()}")))
         for lock in repository.locks(undo):
-            age = box.clock() - lock.time
-            message = f"locked by {lock.host} PID {lock.pid} since {age}"
-            found.append((subject, Finding("warning", message, "if that process is gone, run restic unlock there")))
+            held = age(min(lock.time, box.clock()), box.clock())
+            message = f"locked by PID {lock.pid} on {lock.host} for {held}"
+            hint = "resguardo recover says whether that process is gone, and what to do then"
+            found.append((subject, Finding("warning", message, hint)))
         return found
+    except Interrupted:
+        raise
     except ResguardoError as error:
         return [(subject, Finding("error", error.message, error.hint))]
 
@@ -48,10 +83,11 @@ def _sources(box: Toolbox, undo: Undo) -> list[Examined]:
         if probed.facts is None:
             continue
         facts = probed.facts
-        size = sum(item.bytes or 0 for item in facts.items)
-        usual = f", usually {probed.history.seconds:.1f} s" if probed.history else ""
+        known = sum(item.bytes or 0 for item in facts.items)
+        about = f", about {size(known)}" if known else ""
+        usual = f", usually {duration(probed.history.seconds)}" if probed.history else ""
         words = ", ".join(word for word in (facts.server, facts.tool) if word)
-        message = f"reachable, {len(facts.items)} items, about {size} bytes{usual}" + (f" ({words})" if words else "")
+        message = f"reachable, {count(len(facts.items), 'item')}{about}{usual}" + (f" ({words})" if words else "")
         found.append((probed.source.id, Finding("info", message)))
         found += [(probed.source.id, finding) for finding in facts.findings]
     return found

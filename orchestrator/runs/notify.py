@@ -35,50 +35,52 @@ def _queue(box: Toolbox, notifications: Sequence[Notification]) -> None:
         box.catalog.queue(told.channel, told.title, told.body, told.severity, box.clock())
 
 
-def deliver(catalog: Catalog, notifier: Notifier, now: datetime) -> None:
-    """Send what waits in the outbox, channels side by side, each channel's oldest first.
+def deliver(catalog: Catalog, notifier: Notifier, now: datetime) -> tuple[str, ...]:
+    """Send what waits in the outbox, channels side by side, each channel's oldest first; return why some stayed.
 
     A channel that fails is left alone until the next run; after 20 tries or 7 days an entry is given up, with the
     event `notify.dropped`. Raises Interrupted only: a catalog that fails here keeps the outbox for the next run.
     """
     try:
-        _deliver(catalog, notifier, now)
+        return _deliver(catalog, notifier, now)
     except Interrupted:
         raise
-    except ResguardoError:
-        return
+    except ResguardoError as error:
+        return (error.message,)
 
 
-def _deliver(catalog: Catalog, notifier: Notifier, now: datetime) -> None:
+def _deliver(catalog: Catalog, notifier: Notifier, now: datetime) -> tuple[str, ...]:
     waiting: dict[str, list[OutboxEntry]] = {}
     for entry in catalog.outbox():
         waiting.setdefault(entry.channel, []).append(entry)
     if not waiting:
-        return
+        return ()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="notify") as pool:
-        outcomes = pool.map(lambda entries: _send_all(notifier, entries), waiting.values())
+        outcomes = list(pool.map(lambda entries: _send_all(notifier, entries), waiting.values()))
         for entries, (sent, error) in zip(waiting.values(), outcomes, strict=True):
             _note(catalog, entries, sent, error, now)
+    return tuple(error for _, error in outcomes if error)
 
 
 def _send_all(notifier: Notifier, entries: Sequence[OutboxEntry]) -> tuple[int, str]:
     """Send a channel's entries until one fails; return how many went out, and why the next one did not."""
     for sent, entry in enumerate(entries):
-        if error := _try(notifier, entry.channel, entry.title, entry.body, entry.severity):
+        error, _ = _try(notifier, entry.channel, entry.title, entry.body, entry.severity)
+        if error:
             return sent, error
     return len(entries), ""
 
 
-def _try(notifier: Notifier, channel: str, title: str, body: str, severity: str) -> str:
+def _try(notifier: Notifier, channel: str, title: str, body: str, severity: str) -> tuple[str, str | None]:
     try:
         notifier.send(channel, title, body, severity)
     except Interrupted:
         raise
     except ResguardoError as error:
-        return error.message
+        return error.message, error.hint
     except Exception as error:  # noqa: BLE001 - whatever a channel does, the run's result stands
-        return f"channel {channel}: unexpected {type(error).__name__}"
-    return ""
+        return f"channel {channel}: unexpected {type(error).__name__}", None
+    return "", None
 
 
 def _note(catalog: Catalog, entries: Sequence[OutboxEntry], sent: int, error: str, now: datetime) -> None:
@@ -98,8 +100,8 @@ def _dropped(entry: OutboxEntry, error: str, now: datetime) -> Event:
     return Event(now, "notify.dropped", "warning", message, hint="run resguardo notify test")
 
 
-def send_test(box: Toolbox, channels: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Send a test notification to channels (empty: all); return (channel, error), error "" when it was delivered.
+def send_test(box: Toolbox, channels: Sequence[str] = ()) -> list[tuple[str, str, str | None]]:
+    """Send a test notification to channels (empty: all); return (channel, error, hint), error "" when it was delivered.
 
     Raises UsageError for an unknown channel.
     """
@@ -109,4 +111,4 @@ def send_test(box: Toolbox, channels: Sequence[str] = ()) -> list[tuple[str, str
         raise UsageError(f"no such channel: {unknown[0]!r}", f"policy.yml has {', '.join(known) or 'none'}")
     title = f"resguardo test from {box.config.policy.host}"
     body = "This is a test: notifications of this policy arrive here."
-    return [(name, _try(box.notifier, name, title, body, "success")) for name in channels or known]
+    return [(name, *_try(box.notifier, name, title, body, "success")) for name in channels or known]

@@ -51,6 +51,21 @@ def test_a_job_that_is_no_backup(site: Site) -> None:
     one_run_event(site, "run.refused")
 
 
+def test_a_key_that_was_never_made(site: Site) -> None:
+    (site.root / "key").unlink()
+    said(site, 4, f"the key file {site.root}/key does not exist", "resguardo init")
+
+
+def test_a_policy_that_is_not_there_leaves_nothing_behind(site: Site, tmp_path: Path) -> None:
+    site.env["RESGUARDO_STATE"] = str(tmp_path / "never-used")
+    said(site, 2, "no such file", command=("-c", str(site.root / "policy.yaml"), "backup"))
+    assert not (tmp_path / "never-used").exists()
+
+
+def test_a_folder_means_the_policy_in_it(site: Site) -> None:
+    assert str(site.root / "policy.yml") in site.run("-v", "-c", str(site.root), "validate").stdout
+
+
 def test_missing_path(site: Site) -> None:
     shutil.rmtree(site.root / "data" / "files")
     said(site, 3, "data/files")

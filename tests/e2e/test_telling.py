@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -99,7 +101,7 @@ def test_a_dead_channel_changes_nothing_and_is_tried_again(site: Site, hook: Hoo
     site.run("backup")
     assert time.monotonic() - started < 30
     assert site.json("status", code=0)["status"]["waiting"] == 1
-    told(site, hook, "nothing.matches")
+    told(site, hook, "recovered")
     site.run("backup")
     assert len(hook.sent) == 1
     assert site.json("status", code=0)["status"]["waiting"] == 0
@@ -165,3 +167,45 @@ def test_the_log_has_a_line_for_each_event(site: Site) -> None:
     site.run("backup")
     lines = [json.loads(line) for line in (site.state / "logs" / "resguardo.log").read_text().splitlines()]
     assert "run.succeeded" in [line["event"] for line in lines]
+
+
+def on_a_terminal(site: Site, *args: str) -> int:
+    """Run a command with a terminal as its stdin and stderr; return its exit code."""
+    ours, theirs = os.openpty()
+    try:
+        return subprocess.run(
+            site.argv(*args), env=site.environment(), stdin=theirs, stderr=theirs, cwd="/", check=False, timeout=110
+        ).returncode
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_typing_errors_on_a_terminal_are_not_told(site: Site, hook: Hook) -> None:
+    told(site, hook, "failed")
+    assert on_a_terminal(site, "backup", "shpo") == 2
+    assert hook.sent == []
+    site.run("backup", "shpo", code=2)
+    assert len(hook.sent) == 1
+    (site.root / "policy.yml").write_text("version: 1\n")
+    assert on_a_terminal(site, "backup") == 2
+    assert len(hook.sent) == 1
+
+
+def test_what_was_not_delivered_is_said_and_looked_after(site: Site, hook: Hook) -> None:
+    told(site, hook, "success", url="json://127.0.0.1:1/t0ken-canary")
+    done = site.run("backup")
+    assert "resguardo: a notification was not delivered, the next run tries again: channel " in done.stderr
+    assert "canary" not in done.stderr
+    (site.root / "hook").chmod(0o644)
+    tested = site.run("notify", "test", code=1)
+    assert f"HINT: chmod 600 {site.root}/hook" in tested.stdout
+    looked = site.run("doctor", code=1).stdout
+    assert f"error    secret: the secret file {site.root}/hook is open to others (mode 0644)" in looked
+    assert f"info     secret: file {site.root}/key gives repositories.local.password" in looked
+    assert "1 notification not delivered yet: channel " in looked
+    (site.root / "hook").chmod(0o600)
+    (site.root / "hook").write_text("gopher://nowhere/canary")
+    looked = site.run("doctor", code=1).stdout
+    assert "the channel's URL is not one that Apprise knows" in looked
+    assert "canary" not in looked

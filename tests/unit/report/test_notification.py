@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from orchestrator.model.record import Event
-from orchestrator.report.notification import LONGEST_BODY, channels_for, matches, of_events, of_run
+from orchestrator.report.notification import LONGEST_BODY, channels_for, matches, of_events, of_run, to_be_told
 from tests.unit.report.records import FAILED, RUN, START
 
 
@@ -96,3 +96,15 @@ def test_events_outside_a_run() -> None:
 def test_a_body_has_an_end() -> None:
     (told,) = of_run(replace(RUN, error="x" * 99_999, events=(event("run.failed"),)), [Rule(("failed",), ("ops",))])
     assert len(told.body) == LONGEST_BODY
+
+
+@pytest.mark.parametrize("name", ["run.refused", "run.busy", "config.invalid"])
+def test_who_sits_at_a_terminal_is_not_written_to(name: str) -> None:
+    event = Event(START, name, "failed", "no such service: 'shpo'")
+    assert not to_be_told(event, attended=True)
+    assert to_be_told(event, attended=False)
+
+
+@pytest.mark.parametrize("name", ["run.failed", "run.killed", "lock.foreign"])
+def test_what_happened_to_the_backups_is_told_also_at_a_terminal(name: str) -> None:
+    assert to_be_told(Event(START, name, "failed", "x"), attended=True)
