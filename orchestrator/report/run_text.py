@@ -82,11 +82,14 @@ def _failures(record: RunRecord) -> str:
             if source.state != "taken":
                 entries.append((f"{where} {source.state}", source.error or "no reason was given", source.hint))
             entries += [(where, found.message, found.hint) for found in source.findings if found.level != "info"]
-    return "\n".join(_causes(entries))
+    return "\n".join(causes_text(entries))
 
 
-def _causes(entries: Sequence[tuple[str, str, str | None]]) -> list[str]:
-    """Say each cause once, with all places that it struck, and a hint once below all causes that it is for."""
+def causes_text(entries: Sequence[tuple[str, str, str | None]]) -> list[str]:
+    """Say each cause once, with all places that it struck, and a hint once below all causes that it is for.
+
+    entries: where, message, hint.
+    """
     hints: dict[str | None, dict[str, dict[str, None]]] = {}
     for where, message, hint in entries:
         hints.setdefault(hint, {}).setdefault(message, {})[where] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.model.execution import Finding
@@ -13,6 +14,7 @@ from orchestrator.planning.restore import RestorePlan, RestoreStep
 from orchestrator.planning.retention import Decision
 from orchestrator.planning.simulate import Simulation
 from orchestrator.planning.tidy import RetentionPlan
+from orchestrator.report.run_text import causes_text
 from orchestrator.report.run_text import run_text as run_text  # noqa: PLC0414 - one door for all texts
 from orchestrator.report.table import fields, table
 from orchestrator.report.units import age, count, duration, lines, safe, size, when
@@ -176,12 +178,17 @@ def restored_text(record: RunRecord, items: Sequence[RestoredItem]) -> str:
         (done.source, done.item, done.state, size(done.bytes), duration(done.seconds), done.target, done.kept or "-")
         for done in items
     ]
-    notes = [_finding("error", f"{done.source}/{done.item}: ", done.error, done.hint) for done in items if done.error]
+    notes = causes_text(
+        [(f"{done.source}/{done.item} {done.state}", done.error, done.hint) for done in items if done.error]
+    )
+    # The run's error is that of its items, which stands below item by item.
+    told = all(done.error in record.error for done in items) and bool(notes)
     for done in items:
         where = f"{done.source}/{done.item}: "
         notes += [_finding(found.level, where, found.message, found.hint) for found in done.findings]
     body = table(heads, rows, right=(3, 4)) if rows else ""
-    return "\n\n".join(part for part in (run_text(record), body, "\n".join(notes)) if part)
+    head = run_text(replace(record, error="", hint=None) if told else record)
+    return "\n\n".join(part for part in (head, body, "\n".join(notes)) if part)
 
 
 def _place(step: RestoreStep) -> str:

@@ -45,6 +45,15 @@ def test_a_channel_gets_each_event_once() -> None:
     }
 
 
+def test_an_error_of_several_lines_is_said_once() -> None:
+    error = "psql failed:\n  line two\n  line three"
+    told = event("run.failed"), event("point.failed", message=error, service="hub")
+    run = replace(FAILED, result="failed", services=(), error=error, events=told)
+    (found,) = of_run(run, [Rule(("failed",), ("ops",))])
+    assert found.body.count("line two") == 1
+    assert "\\n" not in found.body
+
+
 def test_one_notification_with_the_whole_report() -> None:
     (told,) = of_run(FAILED, [Rule(("failed", "partial"), ("ops",))])
     assert told.title == "backup finished in part on hub-01: 1 of 3 sources not taken"

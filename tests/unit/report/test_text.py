@@ -252,6 +252,20 @@ def test_what_a_restore_did() -> None:
     )
 
 
+def test_a_restore_says_each_cause_once() -> None:
+    done = [
+        RestoredItem(name, "all", "p", f"/to/{name}", "failed", error="no space left", hint="make room")
+        for name in ("main", "mail")
+    ]
+    run = replace(
+        RUN, command="restore", services=(), forgotten=(), error="hub: main/all: no space left; mail/all: no space left"
+    )
+    text = restored_text(run, done)
+    assert text.endswith("\n\nmain/all failed, mail/all failed: no space left\n  HINT: make room")
+    assert (text.count("no space left"), text.count("HINT")) == (1, 1)
+    assert "hub: it was cut off" in restored_text(replace(run, error="hub: it was cut off"), done)
+
+
 def test_the_run_document() -> None:
     body = json.loads(json.dumps(document("backup", run_document(RUN))))
     assert body["schema"] == "resguardo/backup/1"
