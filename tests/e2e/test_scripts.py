@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.site import Site
 from tests.places import let_others_in
 
 PROJECT = Path(__file__).parents[2]
@@ -375,3 +377,31 @@ def test_skips_fail_where_nothing_may_be_missing(tmp_path: Path, ci: str, outcom
     summary = ended.stdout.splitlines()[-1].rpartition(" in ")[0]
     assert sorted(summary.split(", ")) == sorted(outcome.split(", ")), ended.stdout
     assert ended.returncode == (1 if ci else 0)
+
+
+def test_the_cron_line_of_the_readme_works_after_the_quickstart(site: Site) -> None:
+    """As cron runs it: nothing of our environment, restic in .tools/bin alone, the quickstart's state folder."""
+    (line,) = [
+        line for line in (PROJECT / "README.md").read_text().splitlines() if line.startswith("0 2 * * *  root  ")
+    ]
+    policy = site.root / "policy.yml"
+    policy.write_text(policy.read_text().replace(f"path: {site.restic}, ", ""))
+    for place, program in (".tools/bin/restic", site.restic), (".venv/bin/resguardo", f"{sys.prefix}/bin/resguardo"):
+        (site.root / place).parent.mkdir(parents=True)
+        (site.root / place).symlink_to(program)
+    (site.root / "var").mkdir()
+    command = line.removeprefix("0 2 * * *  root  ").replace("/srv/resguardo", shlex.quote(str(site.root)))
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"HOME": str(site.root), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        cwd="/",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    site.env["RESGUARDO_STATE"] = str(site.root / "var" / "state")
+    assert len(site.points()) == 1
+    assert "RESGUARDO_STATE=$PROJECT/var/state" in (PROJECT / "scripts" / "quickstart").read_text()
