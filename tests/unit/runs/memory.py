@@ -96,7 +96,7 @@ class _Undo:
 
 
 @contextmanager
-def _no_lock(_wait: float) -> Iterator[None]:
+def _no_lock(wait: float) -> Iterator[None]:
     yield
 
 
