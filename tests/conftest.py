@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.secret import Secret
 from tests.restics import RESTIC_VERSIONS, restic_of
+
+# A shell without job control starts background commands with these ignored, and children would inherit that.
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 PASSWORD = "canary-Passw0rd-5d1f"
 RUN = "20260101T000000Z-abcdef"

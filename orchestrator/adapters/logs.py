@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -74,7 +75,8 @@ class RotatingFile(logging.Handler):
         """Write one line."""
         try:
             line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
-            self._rotate(len(line))
+            with suppress(FileNotFoundError):  # another process was quicker
+                self._rotate(len(line))
             descriptor = os.open(
                 self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
             )
@@ -86,10 +88,7 @@ class RotatingFile(logging.Handler):
             return
 
     def _rotate(self, coming: int) -> None:
-        try:
-            now, status = time.time(), os.stat(self._path)
-        except FileNotFoundError:
-            return
+        now, status = time.time(), os.stat(self._path)
         began = self._began(status.st_mtime)
         if status.st_size + coming <= self._limits.size and now - began < _DAY:
             return
