@@ -16,6 +16,7 @@ from orchestrator.engines._patterns import expression
 from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, Original, PathSet, Restored, Source
 from orchestrator.model.errors import Bug, Precondition, ResguardoError, RestoreFailed, RightsMissing
 from orchestrator.model.execution import Executor, Finding, Undo
+from orchestrator.model.failpoints import reach
 from orchestrator.policy.base import Flag, PolicyModel
 from orchestrator.policy.fault import fault
 from orchestrator.policy.paths import LocalPath
@@ -236,15 +237,28 @@ def _assert_movable(new: str, path: str, keep: str) -> None:
 
 
 def _move(new: str, path: str, keep: str, back: ExitStack) -> None:
-    """Put `new` in the place of `path`; where the kernel can, in one step, so that `path` is never missing."""
+    """Put `new` in the place of `path`; where the kernel can, in one step, so that `path` is never missing.
+
+    `new` lies in what is removed when we are killed, so the old tree must never stand there: the new one gets the name
+    `keep` first, and changes places from there.
+    """
     if not os.path.lexists(path):
         os.rename(new, path)
         back.callback(os.rename, path, new)
-    elif exchange(new, path):
-        back.callback(exchange, new, path)
-        os.rename(new, keep)
+        return
+    os.rename(new, keep)
+    reach("restore.aside")
+    try:
+        exchanged = exchange(keep, path)
+    except OSError:
+        os.rename(keep, new)
+        raise
+    if exchanged:
         back.callback(os.rename, keep, new)
+        back.callback(exchange, keep, path)
+        reach("restore.exchanged")
     else:
+        os.rename(keep, new)
         os.rename(path, keep)
         back.callback(os.rename, keep, path)
         os.rename(new, path)

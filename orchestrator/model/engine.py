@@ -193,4 +193,7 @@ class Engine(Protocol):
         """Check what restore made: structure, and counts against `expected`. Any finding of level error fails it."""
 
     def swap(self, item: Item, to: str, kept: str, at: Executor, undo: Undo) -> Kept:
-        """Put `to` in the original's place; the original stays under `kept`. Never deletes; all or nothing."""
+        """Put `to` in the original's place; the original stays under `kept`. Never deletes; all or nothing.
+
+        When the run is killed, whatever then stands at or below `to` is removed: the original must never do so.
+        """

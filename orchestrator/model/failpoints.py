@@ -45,6 +45,8 @@ FAILPOINTS: Final[dict[str, str]] = {
     "restore.started": "the plan was printed, nothing was made",
     "restore.loaded": "the data stands under its new name, unverified",
     "restore.verified": "the data stands under its new name and was verified",
+    "restore.aside": "a restored tree has the kept copy's name, the original is in its place",
+    "restore.exchanged": "a restored tree took its original's place, the original has the kept copy's name",
     "restore.swapped": "the data took the original's place",
     # children and what is undone
     "journal.created": "the journal exists, the sentinel does not",

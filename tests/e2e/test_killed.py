@@ -66,6 +66,8 @@ def test_killed_at_a_failpoint(site: Site, name: str, request: pytest.FixtureReq
         text = (site.root / "policy.yml").read_text().replace("last: 7, daily: 30", "last: 1")
         (site.root / "policy.yml").write_text(text)
     before = {point["id"] for point in site.points()}
+    if name in RESTORE:
+        changed_since(site)
     marker = site.root / "failpoint"
     arguments = command_for(name) + (["--force"] if name in PRUNE else [])
     died = site.run(*arguments, code=None, RESGUARDO_FAILPOINT=name, RESGUARDO_FAILPOINT_FILE=str(marker))
@@ -77,6 +79,8 @@ def test_killed_at_a_failpoint(site: Site, name: str, request: pytest.FixtureReq
     site.run("recover")
     assert site.plaintext() == []
     listed = {point["id"]: point for point in site.points()}
+    if name in RESTORE:
+        assert_kept(site)
     if name not in PRUNE:
         assert before <= set(listed), "a committed restore point was lost"
     for point in listed.values():
@@ -89,6 +93,26 @@ def test_killed_at_a_failpoint(site: Site, name: str, request: pytest.FixtureReq
         with closing(sqlite3.connect(site.root / "data" / "shop.db")) as database:
             assert database.execute("SELECT count(*) FROM orders").fetchone() == (200,)
         assert (site.root / "data" / "files" / "one.txt").read_text() == "one\n"
+        assert_kept(site)
+
+
+def changed_since(site: Site) -> None:
+    """Write into database and folder what no restore point holds."""
+    (site.root / "data" / "files" / "young").write_text("only here\n")
+    with closing(sqlite3.connect(site.root / "data" / "shop.db")) as database, database:
+        database.execute("INSERT INTO orders (what) VALUES ('young')")
+
+
+def assert_kept(site: Site) -> None:
+    """What the restore replaces or has replaced is still there, in its place or beside it."""
+    data = site.root / "data"
+    assert [path for path in (data / "files", *data.glob("files_before_*")) if (path / "young").exists()]
+    young = []
+    for path in (data / "shop.db", *data.glob("shop.db_before_*")):
+        if not path.name.endswith(("-wal", "-shm")):
+            with closing(sqlite3.connect(path)) as database:
+                young += database.execute("SELECT id FROM orders WHERE what = 'young'").fetchall()
+    assert young
 
 
 def big_shop(site: Site, megabytes: int) -> None:

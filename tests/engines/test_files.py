@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +49,15 @@ PATTERNS = (
     "d\\ata",
     "./data/",
 )
+SWAP = """
+import sys
+from orchestrator.engines.files import ENGINE, Options
+from orchestrator.model.engine import Item, Source
+tmp, to = sys.argv[1:]
+options = Options(paths=[f"{tmp}/a", f"{tmp}/b"])
+source = Source("shop", "files", "files", "default", 60.0, options, None)
+ENGINE.swap(Item(source, "files", ""), to, f"{tmp}/a_before_X", None, None)
+"""
 WRONG: tuple[Mapping[str, object], ...] = (
     {"exclude": ["["]},
     {"exclude": [""]},
@@ -311,6 +322,25 @@ class TestFiles(EngineConformance):
             assert (tmp_path / name / "who").read_text() == f"old {name}"
             assert Path(f"{to}{tmp_path}/{name}/who").read_text() == f"new {name}"
         assert not (tmp_path / "a_before_X").exists()
+
+    @pytest.mark.parametrize("point", ["restore.aside:1", "restore.exchanged:1", "restore.exchanged:2"])
+    def test_killed_in_a_swap(self, point: str, tmp_path: Path) -> None:
+        """The sentinel then removes `to`: the old trees must not stand below it, at no moment."""
+        _, to = self._two(tmp_path)
+        ran = subprocess.run(
+            [sys.executable, "-c", SWAP, str(tmp_path), str(to)],
+            env={"RESGUARDO_FAILPOINT": point},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == -signal.SIGKILL, ran.stderr
+        shutil.rmtree(to)
+        for name in ("a", "b"):
+            places = [tmp_path / name, tmp_path / f"{name}_before_X"]
+            held = [(place / "who").read_text() for place in places if place.exists()]
+            assert f"old {name}" in held
+            assert (tmp_path / name).exists()
 
     @pytest.mark.root
     def test_swap_refuses_a_mount_point_before_anything(
