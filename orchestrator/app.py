@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from orchestrator import __version__, engines
 from orchestrator.adapters import last_good, machine, private
@@ -96,7 +97,7 @@ class App:
     state: StateFolder
     progress: Progress
     command: str = ""
-    _sockets: dict[int, HostIntakes] = field(default_factory=dict)
+    _sockets: WeakKeyDictionary[Undo, HostIntakes] = field(default_factory=WeakKeyDictionary)
     _sockets_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -225,11 +226,14 @@ class App:
         return private.staging_dir(self.state, undo, place)
 
     def _open_intake(self, undo: Undo) -> Intake:
-        """Open an intake in the run's socket directory, which is made with the run's first one."""
+        """Open an intake in the run's socket directory, which is made with the run's first one and gone with its undo.
+
+        Each run has an undo list of its own.
+        """
         with self._sockets_lock:
-            if id(undo) not in self._sockets:
-                self._sockets[id(undo)] = HostIntakes(private.socket_dir(self.state, undo))
-            intakes = self._sockets[id(undo)]
+            if undo not in self._sockets:
+                self._sockets[undo] = HostIntakes(private.socket_dir(self.state, undo))
+            intakes = self._sockets[undo]
         return intakes.open()
 
     def key_files(self) -> list[str]:
@@ -246,6 +250,7 @@ class App:
         return None
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what was opened, and give the terminal back."""
+        self.progress.close()
         with contextlib.suppress(KeyError):
             self.__dict__["catalog"].close()

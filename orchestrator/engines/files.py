@@ -64,14 +64,14 @@ class FilesEngine:
     places: Literal["path", "server"] = "path"
 
     def originals(self, source: Source) -> Mapping[str, str]:
-        """The first path; the others are swapped with it."""
-        return {ITEM: source.options.paths[0]} if source.options else {}
+        """The first path that lies in no other; the others are swapped with it."""
+        return {ITEM: _outermost(source.options.paths)[0]} if source.options else {}
 
     def original(self, item: Item) -> Original:
-        """Whether any of its paths is there, and what of it no restore point holds."""
+        """Whether any of its paths is there, what hinders a swap, and what of it no restore point holds."""
         paths = _outermost(item.source.options.paths) if item.source.options else []
         there = [path for path in paths if os.path.lexists(path)]
-        return Original(bool(there), tuple(announced(there, item.source.options)))
+        return Original(bool(there), (*_unmovable(paths), *announced(there, item.source.options)))
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
         """Look at every path, not below it: a walk would double restic's work."""
@@ -216,6 +216,28 @@ def _count(folder: str) -> tuple[dict[str, int], list[str]]:
         except OSError as error:
             unreadable.append(f"{error.filename!r}: {error.strerror}")
     return {"files": files, "bytes": size}, unreadable
+
+
+def _unmovable(paths: Sequence[str]) -> Iterator[Finding]:
+    """Tell which paths could not be swapped by renaming: all that is restored lies beside the first one."""
+    copy = "restore it with --to, and copy what you need"
+    beside = os.path.dirname(paths[0]) if paths else ""
+    for path in paths:
+        parent = os.path.dirname(path)
+        if path == "/" or os.path.ismount(path):
+            yield Finding("error", f"{path!r}: is a mount point, which cannot be renamed", copy)
+        elif not os.path.isdir(parent) and os.path.commonpath([parent, beside]) != parent:
+            yield Finding("error", f"{parent!r}: no such directory", "create it first")
+        elif _device(parent) != _device(beside):
+            text = f"{path!r}: lies on another file system than {paths[0]!r}"
+            yield Finding("error", text, f"give each file system a source of its own, or {copy}")
+
+
+def _device(folder: str) -> int:
+    """Return the file system that a folder lies on, or would lie on if it were made."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return os.stat(folder).st_dev
 
 
 def _assert_movable(new: str, path: str, keep: str) -> None:

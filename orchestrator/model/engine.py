@@ -147,7 +147,7 @@ class Kept:
 @dataclass(frozen=True)
 class Original:
     """What an in-place restore would replace. there: False when nothing is there now, None when that cannot be seen ·
-    findings: what is worth saying before it is replaced.
+    findings: what is worth saying before it is replaced; one of level error says that it cannot be.
     """
 
     there: bool | None = None

@@ -231,6 +231,9 @@ class Progress(Protocol):
     def finish(self, source: str, state: str) -> None:
         """The source ended in `state`."""
 
+    def close(self) -> None:
+        """Give the terminal back, whatever is still under way; safe to call again."""
+
 
 @dataclass(frozen=True)
 class Finding:

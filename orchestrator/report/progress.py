@@ -26,11 +26,14 @@ class NoProgress:
     def finish(self, source: str, state: str) -> None:
         """Show nothing."""
 
+    def close(self) -> None:
+        """Nothing to take away."""
+
 
 class TerminalProgress:
     """One line for each source on stderr: state, bar, bytes, rate, time left. Called from any thread.
 
-    It begins with the first source and ends when no source is under way, so that it needs no closing.
+    It begins with the first source and ends when no source is under way, or with `close`.
     """
 
     def __init__(self) -> None:
@@ -63,8 +66,18 @@ class TerminalProgress:
             self._bars.console.print(f"{safe(source)}  {safe(state)}", markup=False, highlight=False)
             self._bars.remove_task(task)
             if not self._tasks:
-                self._bars.stop()
-                self._bars = None
+                self._stop()
+
+    def close(self) -> None:
+        """Take the bars away and show the cursor again; sources that are under way leave no last line."""
+        with self._lock:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = None
+        self._tasks.clear()
 
 
 def _bars() -> Bars:

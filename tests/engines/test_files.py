@@ -359,6 +359,32 @@ class TestFiles(EngineConformance):
         finally:
             subprocess.run(["umount", str(tmp_path / "b")], check=True)
 
+    @pytest.mark.root
+    def test_file_systems_are_looked_at_before_a_swap(self, tmp_path: Path) -> None:
+        mounted = tmp_path / "mounted"
+        mounted.mkdir()
+        ran = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mounted)], check=False, capture_output=True)
+        if ran.returncode:
+            pytest.skip("impossible here: mounting is not allowed")
+        try:
+            for path, said in ((mounted / "b", "another file system than"), (mounted, "is a mount point")):
+                (found,) = errors(ENGINE.original(self.item_of(source_of(tmp_path / "a", path))).findings)
+                assert said in found.message
+                assert found.hint is not None
+            assert not ENGINE.original(self.item_of(source_of(mounted / "a", mounted / "b"))).findings
+        finally:
+            subprocess.run(["umount", str(mounted)], check=True)
+
+    def test_folders_that_a_swap_needs(self, tmp_path: Path) -> None:
+        beside = ENGINE.original(self.item_of(source_of(tmp_path / "new" / "a", tmp_path / "new" / "b")))
+        assert not beside.findings  # the restore makes the first one's
+        (found,) = ENGINE.original(self.item_of(source_of(tmp_path / "a", tmp_path / "new" / "b"))).findings
+        assert (found.level, "no such directory" in found.message) == ("error", True)
+
+    def test_the_restored_tree_lies_in_no_path_that_is_swapped(self, tmp_path: Path) -> None:
+        source = source_of(tmp_path / "a" / "inside", tmp_path / "a")
+        assert list(ENGINE.originals(source).values()) == [str(tmp_path / "a")]
+
     def test_what_was_excluded_is_told_before_and_after(
         self, at: Executor, undo: RecordingUndo, tmp_path: Path
     ) -> None:

@@ -115,9 +115,9 @@ class FakeRepository(MemoryRepository):
 
         return FakeBackup(end, intake.over)
 
-    def snapshots(self, undo: object, *, tags: Sequence[str] = ()) -> list[Snapshot]:
+    def snapshots(self, undo: object) -> list[Snapshot]:
         self.calls.append("snapshots")
-        return super().snapshots(undo, tags=tags)
+        return super().snapshots(undo)
 
     def forget(self, ids: Sequence[str], undo: object, *, then: Sequence[str] = ()) -> Any:
         self.calls.append("forget")
@@ -163,7 +163,7 @@ class FakeEngine:
     """Streams CONTENT, but for the sources that fail; what was done is in `done`, in order.
 
     down: probes that fail · cut: dumps that end badly · raises: what a dump raises · wrong: restores that are not
-    right · stuck: swaps that fail.
+    right · stuck: swaps that fail · halts: what a swap raises · fixed: what cannot be swapped.
     """
 
     name: str = "fake"
@@ -172,6 +172,8 @@ class FakeEngine:
     raises: Mapping[str, BaseException] = field(default_factory=dict)
     wrong: Sequence[str] = ()
     stuck: Sequence[str] = ()
+    halts: Mapping[str, BaseException] = field(default_factory=dict)
+    fixed: Sequence[str] = ()
     done: list[str] = field(default_factory=list)
     delivers: str = "stream"
     places: str = "server"
@@ -181,7 +183,8 @@ class FakeEngine:
         return {"all": f"live-{source.name}"}
 
     def original(self, item: Item) -> Original:
-        return Original()
+        found = [Finding("error", "it is a mount point")] if item.source.name in self.fixed else []
+        return Original(findings=tuple(found))
 
     def probe(self, source: Source, at: object, undo: object) -> Facts:
         if source.name in self.down:
@@ -217,21 +220,31 @@ class FakeEngine:
     def swap(self, item: Item, to: str, kept: str, at: object, undo: object) -> Kept:
         if item.source.name in self.stuck:
             raise ResguardoError(f"{item.source.name} is in use")
+        if item.source.name in self.halts:
+            raise self.halts[item.source.name]
         self.done.append(f"swap {item.source.name}")
         return Kept(kept)
 
 
+@dataclass
 class FakeProgress:
-    """Shows nothing."""
+    """Shows nothing. open: sources that have begun and not ended · ended: how the others did."""
+
+    open: set[str] = field(default_factory=set)
+    ended: dict[str, str] = field(default_factory=dict)
 
     def start(self, source: str, expected: int | None = None) -> None:
-        """Nothing is shown."""
+        self.open.add(source)
 
     def update(self, source: str, done: int) -> None:
         """Nothing is shown."""
 
     def finish(self, source: str, state: str) -> None:
-        """Nothing is shown."""
+        self.open.discard(source)
+        self.ended[source] = state
+
+    def close(self) -> None:
+        self.open.clear()
 
 
 @dataclass

@@ -32,11 +32,33 @@ def test_nothing_without_a_terminal() -> None:
     assert isinstance(progress_for(quiet=True), NoProgress)
 
 
+INTERRUPTED = """
+from orchestrator.report.progress import progress_for
+shown = progress_for()
+shown.start("hub/one", 100)
+shown.close()
+shown.close()
+print(bytes([27]).decode() + "]over", file=__import__("sys").stderr, flush=True)
+"""
+
+
+def test_closing_gives_the_terminal_back() -> None:
+    text = _on_terminal(INTERRUPTED)
+    assert text.rindex("\x1b[?25l") < text.rindex("\x1b[?25h") < text.index("\x1b]over")
+
+
 def test_sources_move_side_by_side_on_a_terminal() -> None:
+    text = _on_terminal(SCRIPT)
+    assert "\x1b[2J" not in text
+    assert all(f"hub/s{n}[bold]\\x1b[2J  taken" in text for n in range(4))
+    assert "hub/again  failed" in text
+
+
+def _on_terminal(script: str) -> str:
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     env = {"PATH": os.environ["PATH"], "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=follower, env=env) as child:
+    with subprocess.Popen([sys.executable, "-c", script], stderr=follower, env=env) as child:
         os.close(follower)
         said = bytearray()
         reader = threading.Thread(target=lambda: _drain(leader, said))
@@ -44,10 +66,7 @@ def test_sources_move_side_by_side_on_a_terminal() -> None:
         assert child.wait(60) == 0
         reader.join(30)
     os.close(leader)
-    text = said.decode()
-    assert "\x1b[2J" not in text
-    assert all(f"hub/s{n}[bold]\\x1b[2J  taken" in text for n in range(4))
-    assert "hub/again  failed" in text
+    return said.decode()
 
 
 def _drain(leader: int, said: bytearray) -> None:
