@@ -19,6 +19,12 @@ from orchestrator.policy.validation import MOST_PROBLEMS, problems_of
 from orchestrator.policy.yaml_loader import Document, load_file
 
 POLICY_FILE, SERVICES_FILE = "policy.yml", "services.yml"
+_NO_POLICY = (
+    "name yours with -c POLICY or in RESGUARDO_POLICY, or go to its folder; for a new installation resguardo init "
+    "writes one"
+)
+_NO_SERVICES = "restore it, or say in policy.yml's services_file where it is; resguardo init writes a new one"
+_NO_NAMED_SERVICES = "correct policy.yml's services_file, or restore the file"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -31,10 +37,13 @@ def load(policy_path: str, options: Models, environ: Mapping[str, str] | None = 
     real = os.path.realpath(policy_path)
     directory = os.path.dirname(real)
     problems: list[Problem] = []
-    policy = _read(policy_path, policy_path, environ, problems)
+    policy = _read(policy_path, policy_path, environ, problems, _NO_POLICY)
+    if policy is None and not os.path.lexists(policy_path):
+        raise PolicyInvalid(problems)  # who is in the wrong folder needs no second message of services.yml
     found = _validate(policy, Policy, directory, problems)
     path, shown_path = _services_path(policy, policy_path, directory)
-    services = _read(path, shown_path, environ, problems)
+    named = policy is not None and isinstance(policy.data, dict) and "services_file" in policy.data
+    services = _read(path, shown_path, environ, problems, _NO_NAMED_SERVICES if named else _NO_SERVICES)
     inventory = _validate(services, Services, directory, problems)
     checked = check_options(services, options, directory) if services else CheckedOptions()
     problems += _not_said_yet(checked.problems, problems)
@@ -53,9 +62,11 @@ def services_path(policy_path: str) -> str | None:
     return None if path is None or path.startswith(os.path.join(directory, "~")) else path
 
 
-def _read(path: str, shown_path: str, environ: Mapping[str, str] | None, problems: list[Problem]) -> Document | None:
+def _read(
+    path: str, shown_path: str, environ: Mapping[str, str] | None, problems: list[Problem], missing: str = ""
+) -> Document | None:
     try:
-        document = load_file(path, shown_path, environ)
+        document = load_file(path, shown_path, environ, missing)
     except PolicyInvalid as error:
         problems += error.problems
         return None

@@ -14,9 +14,12 @@ BOM = "\ufeff"
 _HIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
-def read_text(path: str, shown: str) -> str:
-    """Return the file's text. Raises PolicyInvalid: missing, unreadable, no regular file, too large, no UTF-8."""
-    raw = _read_bytes(path, shown)
+def read_text(path: str, shown: str, missing: str = "") -> str:
+    """Return the file's text. missing: what to do when it is not there.
+
+    Raises PolicyInvalid: missing, unreadable, no regular file, too large, no UTF-8.
+    """
+    raw = _read_bytes(path, shown, missing)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -32,13 +35,12 @@ def read_text(path: str, shown: str) -> str:
     return text
 
 
-def _read_bytes(path: str, shown: str) -> bytes:
+def _read_bytes(path: str, shown: str, hint: str) -> bytes:
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        hint = "write one with resguardo init, or name yours with --config"
-        raise _invalid(shown, "no such file", hint) from None
+        raise _invalid(shown, "no such file", hint or "correct its name, or restore it") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise _invalid(shown, f"cannot be read: {reason}", "check its owner and mode") from None

@@ -54,9 +54,12 @@ def dotted(path: Path) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def load_file(path: str, shown: str, environ: Mapping[str, str] | None = None) -> Document:
-    """Read a file. Raises PolicyInvalid when it cannot be read at all; see load_text for the rest."""
-    return load_text(read_text(path, shown), shown, environ)
+def load_file(path: str, shown: str, environ: Mapping[str, str] | None = None, missing: str = "") -> Document:
+    """Read a file. missing: what to do when it is not there.
+
+    Raises PolicyInvalid when it cannot be read at all; see load_text for the rest.
+    """
+    return load_text(read_text(path, shown, missing), shown, environ)
 
 
 def load_text(text: str, shown: str, environ: Mapping[str, str] | None = None) -> Document:

@@ -550,12 +550,22 @@ def test_broken_yaml_in_one_file_does_not_hide_the_other(tmp_path: Path, monkeyp
 
 
 def test_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hint = "HINT: write one with resguardo init, or name yours with --config"
-    assert refused(tmp_path, monkeypatch, services=None) == [f"services.yml:1:1: no such file\n{hint}"]
-    (tmp_path / "policy.yml").unlink()
+    (problem,) = refused(tmp_path, monkeypatch, services=None)
+    assert problem.startswith("services.yml:1:1: no such file\nHINT: restore it, or say in policy.yml's services_file")
+    (problem,) = refused(tmp_path, monkeypatch, POLICY + "services_file: sub/my.yml\n", services=None)
+    hint = "HINT: correct policy.yml's services_file, or restore the file"
+    assert problem == f"{tmp_path}/sub/my.yml:1:1: no such file\n{hint}"
+
+
+def test_in_the_wrong_folder_the_way_to_the_policy_comes_first_and_services_are_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(PolicyInvalid) as caught:
         load("policy.yml", OPTIONS, {})
-    assert str(caught.value) == f"policy.yml:1:1: no such file\n{hint}\nservices.yml:1:1: no such file\n{hint}"
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.message) == ("policy.yml", "no such file")
+    assert (problem.hint or "").startswith("name yours with -c POLICY or in RESGUARDO_POLICY")
 
 
 def test_messages_name_the_files_as_the_user_did(tmp_path: Path) -> None:

@@ -264,8 +264,7 @@ class TestFiles:
         return str(caught.value)
 
     def test_missing(self, tmp_path: Path) -> None:
-        hint = "write one with resguardo init, or name yours with --config"
-        assert self.refuse(tmp_path / "none") == f"f.yml:1:1: no such file\nHINT: {hint}"
+        assert self.refuse(tmp_path / "none") == "f.yml:1:1: no such file\nHINT: correct its name, or restore it"
 
     def test_directory(self, tmp_path: Path) -> None:
         assert self.refuse(tmp_path) == "f.yml:1:1: is a directory\nHINT: name the file itself"
