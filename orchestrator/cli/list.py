@@ -9,9 +9,9 @@ from orchestrator.cli.context import CliContext
 
 @click.command("list")
 @click.argument("service", required=False)
-@click.option("--limit", default=0, metavar="N", help="Show at most N points (default: all).")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show at most N points (default: all).")
 @click.pass_obj
-def command(ctx: CliContext, service: str | None, limit: int) -> int:
+def command(ctx: CliContext, service: str | None, limit: int | None) -> int:
     """List restore points, newest first; those of services that are gone are marked retired."""
     from orchestrator.cli.acting import open_app, points_of  # noqa: PLC0415 - start-up
     from orchestrator.planning.select import REBUILD  # noqa: PLC0415

@@ -36,7 +36,7 @@ def _show(ctx: CliContext, app: App, *, force: bool) -> int:
     from orchestrator.runs import retention_plan as runs  # noqa: PLC0415 - start-up
 
     with app.box.looking() as undo:
-        plans = [runs.look(app.box, repository, "", undo) for repository in app.box.repositories.values()]
+        plans = [runs.look(app.box, repository, "", undo, judge=False) for repository in app.box.repositories.values()]
     if ctx.json:
         from orchestrator.report.bodies import PrunePlanned  # noqa: PLC0415
 

@@ -20,8 +20,11 @@ class Kind:
 EVENTS: Final[dict[str, Kind]] = {
     # how a command ended
     "run.succeeded": Kind("success", "A run did all that it should. (`info` for commands that are no run.)"),
-    "run.partial": Kind("partial", "A run ended with exit code 3: some sources failed or are partial."),
-    "run.failed": Kind("failed", "A run failed, or its retention was refused, or its check found damage."),
+    "run.attention": Kind(
+        "failed", "A backup stored everything, but needs attention: its retention was refused, its check found damage."
+    ),
+    "run.partial": Kind("partial", "A run did a part of its work: some sources failed or are partial."),
+    "run.failed": Kind("failed", "A run failed, or a prune was refused, or a `verify` found damage."),
     "run.interrupted": Kind("failed", "A run was ended by a signal."),
     "run.busy": Kind("failed", "A command gave up because another run holds the lock."),
     "run.refused": Kind(
@@ -44,6 +47,8 @@ EVENTS: Final[dict[str, Kind]] = {
     "retention.blocked": Kind("warning", "Retention met a lock in the repository; nothing was forgotten."),
     "retention.failed": Kind("warning", "Retention failed for another reason."),
     "retention.refused": Kind("warning", "The repository keeps snapshots that were to be forgotten."),
+    "prune.failed": Kind("warning", "Retention did its work, but the space of what was forgotten could not be freed."),
+    "verify.blocked": Kind("warning", "A check was due and met a lock in the repository; nothing was checked."),
     "verify.failed": Kind("failed", "A check failed or found damage, or damage found before was not disproved since."),
     "point.damaged": Kind(
         "failed", "`verify --point` found a restore point damaged, or its snapshots are gone (then log only)."

@@ -81,20 +81,20 @@ class Catalog(Protocol):
     def remove_point(self, point: str, repository: str) -> None:
         """Forget a point that a repository no longer holds."""
 
-    def set_state(self, point: str, repository: str, source: str | None, state: State) -> None:
-        """Raise the state that a point's source (None: all of them) earned in a repository; it is never lowered."""
+    def set_state(self, point: str, repository: str, source: str, state: State) -> None:
+        """Raise the state that a point's source earned in a repository; it is never lowered."""
 
     def set_damaged(self, point: str, repository: str, *, damaged: bool) -> None:
-        """Flag what a check found in a repository."""
+        """Flag what reading a point found in a repository; a clean read takes every flag back."""
+
+    def set_missing(self, point: str, repository: str, *, missing: bool) -> None:
+        """Flag a point as damaged while a repository does not list all its snapshots; damage that was read stays."""
 
     def newest_manifest(self, repository: str, *, host: str | None = None) -> Manifest | None:
         """The manifest committed last, or None when the catalog knows none of this repository (and host)."""
 
     def paths_snapshot(self, service: str, tier: str, repository: str) -> str | None:
         """restic ID of the newest `paths` snapshot, as parent."""
-
-    def expected_snapshots(self, repository: str, *, host: str | None = None) -> set[str]:
-        """Every restic ID (of a host's points) that the catalog believes to be in the repository."""
 
     def seen(self, repository: str) -> datetime | None:
         """When the repository was last listed."""
@@ -126,8 +126,8 @@ class Catalog(Protocol):
     def add_check(self, check: CheckRecord) -> None:
         """Store a check."""
 
-    def last_check(self, repository: str, *, subject: str = "") -> CheckRecord | None:
-        """The newest check, or None."""
+    def last_check(self, repository: str) -> CheckRecord | None:
+        """The newest check of a repository as a whole, or None."""
 
     def history(self, service: str, source: str) -> SourceHistory | None:
         """Median bytes and seconds of the last successful runs of a source."""

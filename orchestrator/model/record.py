@@ -10,7 +10,7 @@ from typing import Literal
 from orchestrator.model.execution import Finding
 from orchestrator.model.owner import Owner
 
-Result = Literal["success", "partial", "failed", "interrupted", "refused"]
+Result = Literal["success", "attention", "partial", "failed", "interrupted", "refused"]
 Severity = Literal["success", "info", "partial", "warning", "failed", "recovered"]
 
 
@@ -100,12 +100,13 @@ class ServiceRecord:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """A restore point (or orphan) that retention removed, with its reason."""
+    """What retention removed, with its reason. orphan: snapshots without a restore point; `point` is their place."""
 
     point: str
     repository: str
     snapshots: tuple[str, ...]
     reason: str
+    orphan: bool = False
 
 
 @dataclass(frozen=True)

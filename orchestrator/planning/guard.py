@@ -21,18 +21,16 @@ def brakes(
     found: Collection[str],
     max_forget: float,
     now: datetime,
-    removed: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return why retention must stop, as texts for people; none: it may go on.
 
     listed: the committed points that the repository lists · removing: those that would go · ageing: those that the
     last policy that ran would remove now (None: none ever ran), so that steady ageing never brakes · expected, found:
-    restic IDs that the catalog believes in and that the repository lists · removed: IDs that we removed ourselves
-    since · max_forget: the largest share (0 … 1) of a service and tier in `listed` that may go beyond `ageing`.
+    restic IDs that the catalog believes in and that the repository lists · max_forget: the largest share (0 … 1) of a service and tier in `listed` that may go beyond `ageing`.
     """
     texts = (
         _too_many(listed, removing, ageing, max_forget),
-        _shrunk(expected, found, removed),
+        _shrunk(expected, found),
         _future(listed, now),
     )
     return tuple(text for text in texts if text)
@@ -74,8 +72,8 @@ def _told(series: tuple[str, str], going: int, total: int, usual: int) -> str:
     return f"{going} of {total} restore points of {series[0]} (tier {series[1]}){aged}"
 
 
-def _shrunk(expected: Collection[str], found: Collection[str], removed: Collection[str]) -> str:
-    missing = sorted(set(expected) - set(found) - set(removed))
+def _shrunk(expected: Collection[str], found: Collection[str]) -> str:
+    missing = sorted(set(expected) - set(found))
     if not missing:
         return ""
     some = ", ".join(snapshot[:8] for snapshot in missing[:3]) + (" …" if len(missing) > 3 else "")

@@ -29,10 +29,6 @@ class Listing:
         listed = {snapshot.id for snapshot in self.commits.values()}
         return listed | {snapshot.id for parts in self.parts.values() for snapshot in parts}
 
-    def orphans(self) -> dict[Place, tuple[Snapshot, ...]]:
-        """Return the snapshots without a commit, by place."""
-        return {place: parts for place, parts in self.parts.items() if place not in self.commits}
-
 
 def sort(snapshots: Iterable[Snapshot]) -> Listing:
     """Sort a listing. Of two commits of one place (which only tampering makes) the older one counts."""

@@ -28,7 +28,11 @@ class Orphan:
 
 @dataclass(frozen=True)
 class RetentionPlan:
-    """What retention would do in one repository, with reasons. brakes: why the guard would refuse."""
+    """What retention would do in one repository, with reasons.
+
+    gone: points that the catalog knows and the repository lists no longer · brakes: why the guard would refuse ·
+    foreign: restic IDs of snapshots that only another version of this program can read.
+    """
 
     repository: str
     series: tuple[Series, ...]
@@ -36,6 +40,7 @@ class RetentionPlan:
     gone: tuple[Point, ...]
     brakes: tuple[str, ...]
     retired: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
     @property
     def removing(self) -> list[tuple[Point, str]]:

@@ -125,6 +125,7 @@ KEYS: Mapping[str, str] = {
     "file": "Path of the file.",
     "files": "The text of policy.yml and services.yml, by name.",
     "findings": "What people must know.",
+    "foreign": "restic IDs of snapshots that only another version of this program can read; they are left alone.",
     "forget": "Why retention is due; empty when it is not.",
     "forgotten": "Restore points and orphans that retention removed.",
     "gone": "Restore points of the catalog that are not in the repository any more.",
@@ -146,6 +147,7 @@ KEYS: Mapping[str, str] = {
     "newest": "The newest whole restore point; null when there is none.",
     "one_file_system": "Whether other file systems below are left out.",
     "original": "The live path or database that it replaces; empty unless in place.",
+    "orphan": "Whether it is snapshots without a restore point; `point` is then the place where one would be.",
     "orphans": "Snapshots without a restore point.",
     "ours": "Whether its run is known to have ended here, so that it may go.",
     "outcome": "`taken`, `partial` or `failed`.",
@@ -168,7 +170,10 @@ KEYS: Mapping[str, str] = {
     "repository": "Name of the repository.",
     "restic_processes": "How many restic processes were started.",
     "restore_points": "The restore points.",
-    "result": "How it ended.",
+    "result": (
+        "How it ended: `success`, `attention` (everything was stored; retention, a check or the end needs attention), "
+        "`partial`, `failed`, `interrupted` or `refused`."
+    ),
     "retention": "What retention did; empty when it was not due.",
     "retired": "Whether its service is no longer in services.yml.",
     "role": "`globals` for what must be restored before the rest, else `data`.",

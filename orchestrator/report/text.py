@@ -133,7 +133,8 @@ def _foreseen(plan: RetentionPlan, seen: datetime | None) -> str:
 
 
 def _findings(source: PlannedSource) -> list[Finding]:
-    paths = [found for planned in source.items if planned.paths for found in planned.paths.findings]
+    sets = [planned.paths for planned in source.items if planned.paths]
+    paths = [found for each in sets for found in (*each.findings, *each.lacking)]
     return [*source.findings, *paths]
 
 
@@ -211,6 +212,11 @@ def retention_text(plan: RetentionPlan, *, force: bool = False) -> str:
     if plan.orphans:
         rows = [("remove" if found.ours else "leave", found.place, found.reason) for found in plan.orphans]
         parts.append("snapshots without a restore point\n" + table(("DO", "PLACE", "WHY"), rows))
+    if plan.foreign:
+        parts.append(
+            f"left alone, of another version of resguardo: {count(len(plan.foreign), 'snapshot')}"
+            f" ({', '.join(snapshot[:8] for snapshot in plan.foreign)})"
+        )
     if plan.brakes and force:
         parts += [f"--force would go on although {safe(text)}" for text in plan.brakes]
     elif plan.brakes:

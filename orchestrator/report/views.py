@@ -120,6 +120,7 @@ class RetentionDecision:
     gone: tuple[PointSummary, ...]
     brakes: tuple[str, ...]
     retired: tuple[str, ...]
+    foreign: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,7 @@ def _retention(plan: RetentionPlan) -> RetentionDecision:
         tuple(_brief(point) for point in plan.gone),
         plan.brakes,
         plan.retired,
+        plan.foreign,
     )
 
 

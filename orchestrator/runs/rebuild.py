@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.model.errors import DataDamaged
 from orchestrator.model.execution import Undo
@@ -22,9 +22,14 @@ from orchestrator.runs.toolbox import Toolbox
 
 @dataclass(frozen=True)
 class Learned:
-    """What a look at a repository brought: its listing, points that were new, and commits that are no point (why)."""
+    """What a look at a repository brought.
+
+    points: those of this host that the listing can speak of: known before it was made, or learnt from it · added: the
+    IDs that were new · broken: commits that are no point, and why.
+    """
 
     listing: Listing
+    points: tuple[Point, ...]
     added: tuple[str, ...]
     broken: tuple[tuple[str, str], ...]
 
@@ -64,42 +69,106 @@ def meet(box: Toolbox, repository: Repository, undo: Undo) -> None:
     mark_listed(box, repository)
 
 
-def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = False) -> Learned:
+def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = False, judge: bool = True) -> Learned:
     """List the repository; read the manifest of every commit that the catalog does not know and mirror it.
 
     A commit whose snapshots are not all there, or are not those that were committed, is no restore point: it is
     reported as broken, with one event, and read once more only when its snapshots or the program changed, or `again`.
+    judge: note what the listing lacks (flags, events, points that are gone), which only the holder of the run lock may:
+    without the lock, a listing may be older than the catalog.
     """
     never = box.catalog.seen(repository.name) is None
+    # The points first: what is committed after this is in no listing that was made before it.
+    before = _known(box, repository)
     listing = sort(repository.snapshots(undo))
-    points = box.catalog.points(repository=repository.name, host=box.config.policy.host, items=False)
-    _flag_hollow(box, repository, points, listing)
-    known = {(point.service, point.tier, point.run) for point in points}
-    remembered = json.loads(box.catalog.get(_memory(repository)) or "{}")
-    broken = {
-        place: why
-        for place in listing.commits
-        if place not in known and not again and (why := remembered.get(_sign(box, listing, place)))
-    }
-    unknown = [place for place in listing.commits if place not in known and place not in broken]
+    if judge:
+        _flag_hollow(box, repository, settle(box, repository, before, listing.ids), listing.ids)
+    added, broken = _read_new(box, repository, before, listing, undo, again=again)
+    proofs.adopt(box, repository, added, all_known=True)
+    if judge:
+        _tell_broken(box, repository, listing, broken)
+    if never:
+        rules.adopt(box, repository)
+    mark_listed(box, repository)
+    ids = {point.id for point in before} | {manifest.point for manifest in added}
+    return Learned(
+        listing,
+        tuple(_as_listed(box, repository, ids, listing)),
+        tuple(manifest.point for manifest in added),
+        tuple((point_id(*place), why) for place, why in broken.items()),
+    )
+
+
+def _known(box: Toolbox, repository: Repository) -> list[Point]:
+    return box.catalog.points(repository=repository.name, host=box.config.policy.host, items=False)
+
+
+def _as_listed(box: Toolbox, repository: Repository, ids: Collection[str], listing: Listing) -> Iterator[Point]:
+    """Yield the points with these IDs as a listing shows them: without those that retention took away itself."""
+    listed = listing.ids
+    gone = going(box, repository) - listed  # before the points: their rows go before the marks do
+    for point in _known(box, repository):
+        if point.id in ids and point.snapshots["commit"] not in gone:
+            yield replace(point, damaged=point.damaged or bool(_missing(point, listed)))
+
+
+def going(box: Toolbox, repository: Repository) -> set[str]:
+    """Return the restic IDs that retention set out to forget, and of which it is not proved yet whether they went."""
+    return set(json.loads(box.catalog.get(_going(repository)) or "[]"))
+
+
+def mark_going(box: Toolbox, repository: Repository, ids: Sequence[str]) -> None:
+    """Note what is about to be forgotten, so that what a killed run removed is not taken for a loss."""
+    box.catalog.put(_going(repository), json.dumps(list(ids)))
+
+
+def settle(box: Toolbox, repository: Repository, points: Sequence[Point], listed: Collection[str]) -> list[Point]:
+    """Remove those points from the catalog that were to be forgotten and whose commits are no longer listed.
+
+    The others stay, without that mark; return them.
+    """
+    gone = going(box, repository) - set(listed)
+    with box.catalog.batch():
+        for point in points:
+            if point.snapshots["commit"] in gone:
+                box.catalog.remove_point(point.id, repository.name)
+        box.catalog.put(_going(repository), "")
+    return [point for point in points if point.snapshots["commit"] not in gone]
+
+
+def _going(repository: Repository) -> str:
+    return f"forget.pending.{repository.name}"
+
+
+def _read_new(
+    box: Toolbox, repository: Repository, before: Sequence[Point], listing: Listing, undo: Undo, *, again: bool
+) -> tuple[list[Manifest], dict[Place, str]]:
+    """Mirror every listed commit that is not known; return their manifests, and why others are no restore point."""
+    known = {(point.service, point.tier, point.run) for point in before}
+    unknown = [place for place in listing.commits if place not in known]
+    remembered = {} if again else _remembered(box, repository)
+    broken = {place: why for place in unknown if (why := remembered.get(_sign(box, listing, place)))}
+    fresh = [place for place in unknown if place not in broken]
     with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
         read = list(
-            pool.map(lambda place: _mirror(box, repository, place, listing.commits[place], listing, undo), unknown)
+            pool.map(lambda place: _mirror(box, repository, place, listing.commits[place], listing, undo), fresh)
         )
-    added = [found for found in read if isinstance(found, Manifest)]
-    proofs.adopt(box, repository, added, all_known=True)
-    broken |= {place: found for place, found in zip(unknown, read, strict=True) if isinstance(found, str)}
+    broken |= {place: found for place, found in zip(fresh, read, strict=True) if isinstance(found, str)}
+    return [found for found in read if isinstance(found, Manifest)], broken
+
+
+def _tell_broken(box: Toolbox, repository: Repository, listing: Listing, broken: Mapping[Place, str]) -> None:
+    """Tell of each broken commit once, and keep the verdicts for the next listing."""
+    remembered = _remembered(box, repository)
     signed = {_sign(box, listing, place): (place, why) for place, why in broken.items()}
     for place, why in (told for sign, told in signed.items() if sign not in remembered):
         message = f"{point_id(*place)} is not a restore point: {why}"
         box.event(Event(box.clock(), "point.broken", "warning", message, repository=repository.name))
     box.catalog.put(_memory(repository), json.dumps({sign: why for sign, (_, why) in signed.items()}))
-    if never:
-        rules.adopt(box, repository)
-    mark_listed(box, repository)
-    return Learned(
-        listing, tuple(each.point for each in added), tuple((point_id(*place), why) for place, why in broken.items())
-    )
+
+
+def _remembered(box: Toolbox, repository: Repository) -> dict[str, str]:
+    return dict(json.loads(box.catalog.get(_memory(repository)) or "{}"))
 
 
 def _memory(repository: Repository) -> str:
@@ -113,16 +182,24 @@ def _sign(box: Toolbox, listing: Listing, place: Place) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _flag_hollow(box: Toolbox, repository: Repository, points: Sequence[Point], listing: Listing) -> None:
-    """Flag known points whose snapshots are not all there any more: they must not be listed as if they were good."""
-    listed = listing.ids
+def _flag_hollow(box: Toolbox, repository: Repository, points: Sequence[Point], listed: Collection[str]) -> None:
+    """Flag known points whose snapshots are not all there any more: they must not be listed as if they were good.
+
+    A point whose snapshots are all listed (again) loses that flag; damage that was read in it stays.
+    """
     for point in points:
-        missing = [part for part, snapshot in point.snapshots.items() if snapshot not in listed]
+        missing = _missing(point, listed)
+        if point.damaged and not missing:
+            box.catalog.set_missing(point.id, repository.name, missing=False)
         if missing and not point.damaged:
-            box.catalog.set_damaged(point.id, repository.name, damaged=True)
+            box.catalog.set_missing(point.id, repository.name, missing=True)
             message = f"{point.id}: its snapshots are gone from repository {repository.name}: {', '.join(missing)}"
             hint = "somebody removed them without resguardo; see docs/disaster-recovery.md"
             box.event(Event(box.clock(), "point.damaged", "failed", message, service=point.service, hint=hint))
+
+
+def _missing(point: Point, listed: Collection[str]) -> list[str]:
+    return [part for part, snapshot in point.snapshots.items() if snapshot not in listed]
 
 
 def _mirror(

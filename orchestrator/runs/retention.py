@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,10 +22,11 @@ from orchestrator.model.record import Event, Forgotten, RunRecord
 from orchestrator.model.repository import Repository
 from orchestrator.planning.due import due as due_by_rule
 from orchestrator.planning.tidy import RetentionPlan
+from orchestrator.report.units import count
 from orchestrator.runs import rules, verify
-from orchestrator.runs.rebuild import learn
+from orchestrator.runs.rebuild import mark_going, settle
 from orchestrator.runs.recording import finish_run, new_run, record_of
-from orchestrator.runs.retention_plan import look, pending
+from orchestrator.runs.retention_plan import look
 from orchestrator.runs.toolbox import Toolbox
 
 _LOOK = "`resguardo prune --dry-run` shows every decision; if all of it is wanted, `resguardo prune --force` goes on"
@@ -96,47 +97,64 @@ def apply(
 ) -> RetentionEnd:
     """Remove what the plan names: commits first, so that a cut leaves orphans and never half a point.
 
-    Raises GuardRefused unless forced, RepositoryLocked.
+    The catalog lists a point until it is proved that its commit went. Raises GuardRefused unless forced,
+    RepositoryLocked.
     """
+    _pass_guard(box, repository, plan, force=force)
+    for point in plan.gone:
+        box.catalog.remove_point(point.id, repository.name)
+    commits, rest = _ids(box, repository, plan)
+    mark_going(box, repository, [*commits, *rest])
+    kept = set(repository.forget(commits, undo, then=rest).kept)
+    reach("retention.forgotten")
+    settle(box, repository, [point for point, _ in plan.removing], kept)
+    rules.remember(box, repository)
+    box.catalog.put(f"forget.last.{repository.name}", box.clock().isoformat())
+    return _ended(box, repository, plan, run, kept)
+
+
+def _pass_guard(box: Toolbox, repository: Repository, plan: RetentionPlan, *, force: bool) -> None:
     if plan.brakes and not force:
         hint = _MEND if verify.damage(box, repository) else _LOOK
         raise GuardRefused(f"nothing was removed from repository {repository.name}: {'; '.join(plan.brakes)}", hint)
-    for point in plan.gone:
-        box.catalog.remove_point(point.id, repository.name)
-    removing = plan.removing
-    orphans = [orphan for orphan in plan.orphans if orphan.ours]
-    commits = [point.snapshots["commit"] for point, _ in removing]
-    rest = _unshared(box, repository, [point for point, _ in removing]) + [
-        snapshot for orphan in orphans for snapshot in orphan.snapshots
-    ]
-    # Known before they go: a run that is killed here must not make the next one think that the repository shrank.
-    box.catalog.put(pending(repository), json.dumps([*commits, *rest]))
-    # The catalog first: it never lists what is going away. What stays after all is learnt again.
-    with box.catalog.batch():
-        for point, _ in removing:
-            box.catalog.remove_point(point.id, repository.name)
-    stayed = set(repository.forget(commits, undo, then=[snapshot for snapshot in rest if snapshot]).kept)
-    reach("retention.forgotten")
-    if stayed:
-        learn(box, repository, undo)
-    rules.remember(box, repository)
-    box.catalog.put(f"forget.last.{repository.name}", box.clock().isoformat())
-    forgotten = tuple(
-        Forgotten(point.id, repository.name, tuple(point.snapshots.values()), reason) for point, reason in removing
-    ) + tuple(Forgotten(orphan.place, repository.name, orphan.snapshots, orphan.reason) for orphan in orphans)
-    if stayed:
-        event = _not_removed(box, repository, run, stayed)
-        return RetentionEnd("retention incomplete", event.message, EXIT_FAILED, forgotten, (event,))
-    left = sum(not orphan.ours for orphan in plan.orphans)
-    text = f"forgot {len(removing)} restore points" if removing else "nothing to forget"
-    return RetentionEnd(
-        f"{text}; {left} without a restore point left alone (see prune --dry-run)" if left else text,
-        forgotten=forgotten,
+
+
+def _ids(box: Toolbox, repository: Repository, plan: RetentionPlan) -> tuple[list[str], list[str]]:
+    """Return the restic IDs that go: first the commits, then what they stood on, and orphans of ours."""
+    going = [point for point, _ in plan.removing]
+    orphans = [snapshot for orphan in plan.orphans if orphan.ours for snapshot in orphan.snapshots]
+    rest = [snapshot for snapshot in _unshared(box, repository, going) if snapshot]
+    return [point.snapshots["commit"] for point in going], [*rest, *orphans]
+
+
+def _ended(box: Toolbox, repository: Repository, plan: RetentionPlan, run: str, kept: set[str]) -> RetentionEnd:
+    """Say what went. kept: the restic IDs that were to go and are still there."""
+    points = tuple(
+        Forgotten(point.id, repository.name, tuple(point.snapshots.values()), reason)
+        for point, reason in plan.removing
+        if point.snapshots["commit"] not in kept
     )
+    orphans = tuple(
+        Forgotten(orphan.place, repository.name, orphan.snapshots, orphan.reason, orphan=True)
+        for orphan in plan.orphans
+        if orphan.ours and kept.isdisjoint(orphan.snapshots)
+    )
+    if kept:
+        event = _not_removed(box, repository, run, kept)
+        return RetentionEnd("retention incomplete", event.message, EXIT_FAILED, (*points, *orphans), (event,))
+    left = sum(not orphan.ours for orphan in plan.orphans)
+    note = f"; {left} without a restore point left alone (see prune --dry-run)" if left else ""
+    return RetentionEnd(f"{_told((*points, *orphans))}{note}", forgotten=(*points, *orphans))
 
 
-def _not_removed(box: Toolbox, repository: Repository, run: str, stayed: set[str]) -> Event:
-    message = f"repository {repository.name} keeps {len(stayed)} snapshots that were to be forgotten"
+def _told(forgotten: Sequence[Forgotten]) -> str:
+    numbers = Counter("orphan" if each.orphan else "restore point" for each in forgotten)
+    told = [count(numbers[what], what) for what in ("restore point", "orphan") if numbers[what]]
+    return f"forgot {' and '.join(told)}" if told else "nothing to forget"
+
+
+def _not_removed(box: Toolbox, repository: Repository, run: str, kept: Collection[str]) -> Event:
+    message = f"repository {repository.name} keeps {len(kept)} snapshots that were to be forgotten"
     hint = "an append-only server refuses deletion: run prune from a host that may delete"
     return Event(box.clock(), "retention.refused", "warning", message, run=run, repository=repository.name, hint=hint)
 
@@ -157,33 +175,52 @@ def prune(box: Toolbox, *, force: bool, wait: float) -> RunRecord:
     """Run retention now in every repository, then free the space; recorded as a run of its own."""
     with box.lock(wait):
         run, started = new_run(box, "prune")
-        outcomes: list[RetentionEnd] = []
+        ends: list[RetentionEnd] = []
         error: ResguardoError | None = None
         with box.undo(run) as undo:
             for repository in box.repositories.values():
                 try:
-                    outcomes.append(apply(box, repository, look(box, repository, run, undo), run, undo, force=force))
-                    reach("prune.started")
-                    repository.prune(undo)
-                    box.catalog.put(f"prune.last.{repository.name}", box.clock().isoformat())
+                    end = apply(box, repository, look(box, repository, run, undo), run, undo, force=force)
+                    ends.append(end)
+                    ends.append(_free(box, repository, end, run, undo))
                 except Interrupted as stop:
                     error = stop
                     break
                 except ResguardoError as failure:
-                    outcomes.append(_refused(box, repository, run, failure))
+                    ends.append(_refused(box, repository, run, failure))
                     error = error or failure
-        return finish_run(
-            box,
-            record_of(
-                box,
-                "prune",
-                run,
-                started,
-                [end.exit_code for end in outcomes],
-                error,
-                forgotten=tuple(item for end in outcomes for item in end.forgotten),
-                events=tuple(event for end in outcomes for event in end.events),
-                error="; ".join(end.error for end in outcomes if end.error),
-                hint=next((event.hint for end in outcomes for event in end.events if event.hint), None),
-            ),
-        )
+        return finish_run(box, _record(box, run, started, ends, error))
+
+
+def _free(box: Toolbox, repository: Repository, end: RetentionEnd, run: str, undo: Undo) -> RetentionEnd:
+    """Free the space of what was forgotten; a failure takes nothing of that back. Raises Interrupted."""
+    reach("prune.started")
+    try:
+        repository.prune(undo)
+    except Interrupted:
+        raise
+    except ResguardoError as error:
+        what = _told(end.forgotten)
+        message = f"repository {repository.name}: {what}, but no space was freed: {error.message}"
+        hint = error.hint or "`resguardo prune` frees it; what was forgotten stays forgotten"
+        event = Event(box.clock(), "prune.failed", "warning", message, run=run, repository=repository.name, hint=hint)
+        return RetentionEnd("no space freed", message, error.exit_code, events=(event,))
+    box.catalog.put(f"prune.last.{repository.name}", box.clock().isoformat())
+    return RetentionEnd()
+
+
+def _record(
+    box: Toolbox, run: str, started: datetime, ends: Sequence[RetentionEnd], error: ResguardoError | None
+) -> RunRecord:
+    return record_of(
+        box,
+        "prune",
+        run,
+        started,
+        [end.exit_code for end in ends],
+        error,
+        forgotten=tuple(item for end in ends for item in end.forgotten),
+        events=tuple(event for end in ends for event in end.events),
+        error="; ".join(end.error for end in ends if end.error),
+        hint=next((event.hint for end in ends for event in end.events if event.hint), None),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,17 +15,20 @@ from orchestrator.planning.guard import brakes
 from orchestrator.planning.listing import Listing, Place
 from orchestrator.planning.tidy import Orphan, RetentionPlan, decide_all, removed
 from orchestrator.runs import rules, verify
-from orchestrator.runs.rebuild import learn
+from orchestrator.runs.rebuild import Learned, learn
 from orchestrator.runs.toolbox import Toolbox
 
 COMING = "this-backup"  # stands for the run of points that are only planned
 
 
-def look(box: Toolbox, repository: Repository, run: str, undo: Undo) -> RetentionPlan:
-    """List the repository, learn what is new in it, and decide; nothing is removed."""
-    learned = learn(box, repository, undo)
+def look(box: Toolbox, repository: Repository, run: str, undo: Undo, *, judge: bool = True) -> RetentionPlan:
+    """List the repository, learn what is new in it, and decide; nothing is removed.
+
+    judge: see `learn`; False for whoever looks without the run lock.
+    """
+    learned = learn(box, repository, undo, judge=judge)
     reach("retention.listed")
-    return _plan(box, repository, learned.listing, dict(learned.broken), run)
+    return _plan(box, repository, learned, run)
 
 
 def preview(box: Toolbox, repository: Repository, planned: Sequence[PlannedPoint]) -> RetentionPlan:
@@ -65,22 +67,23 @@ def _active(box: Toolbox) -> set[str]:
     return {source.service for source in box.sources}
 
 
-def _plan(box: Toolbox, repository: Repository, listing: Listing, broken: Mapping[str, str], run: str) -> RetentionPlan:
-    points = box.catalog.points(repository=repository.name, host=box.config.policy.host, items=False)
-    listed = [point for point in points if _place(point) in listing.commits]
-    gone = tuple(point for point in points if _place(point) not in listing.commits)
+def _plan(box: Toolbox, repository: Repository, learned: Learned, run: str) -> RetentionPlan:
+    listing = learned.listing
+    listed = [point for point in learned.points if _place(point) in listing.commits]
+    gone = tuple(point for point in learned.points if _place(point) not in listing.commits)
     active = _active(box)
     living = [point for point in listed if point.service in active]
     series = decide_all(living, rules.in_force(box, repository), box.clock())
     plan = RetentionPlan(
         repository.name,
         series,
-        _orphans(box, listing, listed, run, broken),
+        _orphans(box, listing, listed, run, dict(learned.broken)),
         gone,
         (),
         tuple(sorted({point.service for point in listed} - active)),
+        tuple(snapshot.id for snapshot in listing.foreign),
     )
-    return replace(plan, brakes=_brakes(box, repository, plan, listed, listing))
+    return replace(plan, brakes=_brakes(box, repository, plan, listed, learned))
 
 
 def _place(point: Point) -> Place:
@@ -111,7 +114,7 @@ def _orphans(
 
 
 def _brakes(
-    box: Toolbox, repository: Repository, plan: RetentionPlan, listed: Sequence[Point], listing: Listing | None
+    box: Toolbox, repository: Repository, plan: RetentionPlan, listed: Sequence[Point], learned: Learned | None
 ) -> tuple[str, ...]:
     """Ask the guard, with what the last policy that ran would remove now as the measure of steady ageing.
 
@@ -128,15 +131,9 @@ def _brakes(
             listed=listed,
             removing=[point for point, _ in plan.removing],
             ageing=before,
-            expected=box.catalog.expected_snapshots(repository.name, host=box.config.policy.host) if listing else (),
-            found=listing.ids if listing else (),
+            expected={snapshot for point in learned.points for snapshot in point.snapshots.values()} if learned else (),
+            found=learned.listing.ids if learned else (),
             max_forget=box.config.policy.retention.guard.max_forget,
             now=box.clock(),
-            removed=set(json.loads(box.catalog.get(pending(repository)) or "[]")),
         ),
     )
-
-
-def pending(repository: Repository) -> str:
-    """Return the key under which the catalog keeps the IDs that are being forgotten."""
-    return f"forget.pending.{repository.name}"

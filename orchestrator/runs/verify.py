@@ -15,7 +15,9 @@ from orchestrator.model.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     DataDamaged,
+    DeadlineExceeded,
     Interrupted,
+    RepositoryLocked,
     ResguardoError,
 )
 from orchestrator.model.execution import Undo
@@ -23,14 +25,13 @@ from orchestrator.model.failpoints import reach
 from orchestrator.model.point import Point, PointItem, State
 from orchestrator.model.ports import CheckRecord
 from orchestrator.model.record import Event, RunRecord
-from orchestrator.model.repository import Repository
+from orchestrator.model.repository import Repository, RunningRead
 from orchestrator.planning.due import due as due_by_rule
 from orchestrator.planning.due import next_part
 from orchestrator.planning.select import named
+from orchestrator.runs.data import STALL, awaited
 from orchestrator.runs.recording import finish_run, new_run, record_of
 from orchestrator.runs.toolbox import Toolbox
-
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,26 @@ def damage(box: Toolbox, repository: Repository) -> str:
     A new backup deduplicates against what is stored: a damaged pack makes it worthless too, and no quick check or other
     part of the data shows that.
     """
-    known = box.catalog.get(f"damage.{repository.name}")
-    return str(json.loads(known)["error"]) if known else ""
+    errors = list(dict.fromkeys(_harm(box, repository).values()))
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{errors[0]}{more}" if errors else ""
+
+
+def _harm(box: Toolbox, repository: Repository) -> dict[str, str]:
+    """Return the known damage by the part of the data in which it was found."""
+    return dict(json.loads(box.catalog.get(f"damage.{repository.name}") or "{}"))
 
 
 def _remember(box: Toolbox, repository: Repository, part: str, errors: Sequence[str]) -> None:
     """Keep damage until a clean check of the same part, or of all data."""
-    key = f"damage.{repository.name}"
-    known = json.loads(box.catalog.get(key) or "{}")
+    known = _harm(box, repository)
     if errors:
-        box.catalog.put(key, json.dumps({"part": part, "error": errors[0]}))
-    elif known and part in ("all", known["part"]):
-        box.catalog.put(key, "")
+        known[part] = errors[0]
+    elif part == "all":
+        known.clear()
+    else:
+        known.pop(part, None)
+    box.catalog.put(f"damage.{repository.name}", json.dumps(known) if known else "")
 
 
 def when_due(box: Toolbox, repository: Repository, reason: str, undo: Undo) -> Checked:
@@ -80,11 +89,22 @@ def when_due(box: Toolbox, repository: Repository, reason: str, undo: Undo) -> C
         return check(box, repository, box.config.policy.check.data, undo)
     except Interrupted:
         raise
+    except RepositoryLocked as error:
+        return _blocked(box, repository, error)
     except ResguardoError as error:
         event = Event(
             box.clock(), "verify.failed", "failed", error.message, repository=repository.name, hint=error.hint
         )
         return Checked("verify.failed", error.message, error.exit_code, (event,))
+
+
+def _blocked(box: Toolbox, repository: Repository, error: RepositoryLocked) -> Checked:
+    """Say that a check was put off, which says nothing of the data; what was known before stands."""
+    known = _known_damage(box, repository)
+    event = Event(box.clock(), "verify.blocked", "warning", error.message, repository=repository.name, hint=error.hint)
+    text = known.text or "check put off: the repository is locked"
+    messages = [message for message in (known.error, error.message) if message]
+    return Checked(text, "; ".join(messages), known.exit_code or error.exit_code, (*known.events, event))
 
 
 def _known_damage(box: Toolbox, repository: Repository) -> Checked:
@@ -187,26 +207,39 @@ def snapshot_of(point: Point, item: PointItem, source: str = "") -> str:
     )
 
 
-def digest_of(repository: Repository, snapshot: str, path: str, undo: Undo) -> tuple[int, str]:
-    """Read a stored file (or, for "/", everything as a tar) out of the repository; return its size and SHA-256."""
+def digest_of(repository: Repository, snapshot: str, path: str, undo: Undo, stall: float = STALL) -> tuple[int, str]:
+    """Read a stored file (or, for "/", everything as a tar) out of the repository; return its size and SHA-256.
+
+    Raises DataDamaged, DeadlineExceeded (no byte for `stall` seconds) and the repository's errors.
+    """
     read_end, write_end = os.pipe()
+    try:
+        running = repository.dump(snapshot, path, write_end, undo)
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
     with ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
-        hashed = pool.submit(_hash, read_end)  # closes its end, whatever comes
-        try:
-            running = repository.dump(snapshot, path, write_end, undo)
-        finally:
-            os.close(write_end)
+        hashed = pool.submit(_hash, read_end, running, stall)
         try:
             running.wait()
+        except ResguardoError as error:
+            raise hashed.exception() or error from None
         finally:
             running.stop()
         return hashed.result()
 
 
-def _hash(fd: int) -> tuple[int, str]:
+def _hash(fd: int, running: RunningRead, stall: float) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    with os.fdopen(fd, "rb", buffering=0) as stream:
-        while block := stream.read(BLOCK):
+    try:
+        while block := awaited(fd, stall):
             digest.update(block)
             size += len(block)
+    except DeadlineExceeded:
+        running.stop()
+        raise
+    finally:
+        os.close(fd)
     return size, digest.hexdigest()

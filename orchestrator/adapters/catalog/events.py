@@ -55,17 +55,17 @@ class Events:
                 ),
             )
 
-    def last_check(self, repository: str, *, subject: str = "") -> CheckRecord | None:
-        """The newest check of a repository (subject "") or of a point, or None."""
+    def last_check(self, repository: str) -> CheckRecord | None:
+        """The newest check of a repository as a whole, or None."""
         row = self._db.row(
-            "SELECT time, data, errors, seconds FROM check_result WHERE repository = ? AND subject = ?"
+            "SELECT time, data, errors, seconds FROM check_result WHERE repository = ? AND subject = ''"
             " ORDER BY time DESC LIMIT 1",
-            (repository, subject),
+            (repository,),
         )
         if row is None:
             return None
         time, data, errors, seconds = row
-        return CheckRecord(instant(time), repository, subject, data, unpack_list(errors), seconds)
+        return CheckRecord(instant(time), repository, "", data, unpack_list(errors), seconds)
 
     def get(self, key: str) -> str | None:
         """A small durable value (last retention, last policy digest and rules …)."""

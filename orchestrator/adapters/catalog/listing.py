@@ -121,15 +121,6 @@ class PointReader:
         )
         return None if row is None else str(row[0])
 
-    def expected_snapshots(self, repository: str, *, host: str | None = None) -> set[str]:
-        """Every restic ID (of a host's points) that the catalog believes to be in the repository."""
-        rows = self._db.rows(
-            "SELECT n.restic_id FROM snapshot n JOIN repository r ON r.id = n.repository"
-            " JOIN point p ON p.id = n.point WHERE r.name = :repository AND (:host IS NULL OR p.host = :host)",
-            {"repository": repository, "host": host},
-        )
-        return {restic for (restic,) in rows}
-
     def seen(self, repository: str) -> datetime | None:
         """When the repository was last listed."""
         row = self._db.row("SELECT seen FROM repository WHERE name = ?", (repository,))

@@ -52,8 +52,8 @@ class PointWriter:
             )
             connection.execute("DELETE FROM policy WHERE NOT EXISTS (SELECT 1 FROM point WHERE policy = policy.id)")
 
-    def set_state(self, point: str, repository: str, source: str | None, state: State) -> None:
-        """Raise the state that a point's source (None: all of them) earned in a repository.
+    def set_state(self, point: str, repository: str, source: str, state: State) -> None:
+        """Raise the state that a point's source earned in a repository.
 
         It is never lowered, and a failed source's never raised. Raises NoSuchPoint.
         """
@@ -61,18 +61,26 @@ class PointWriter:
             found, place = _held(connection, point, repository)
             connection.execute(
                 "INSERT INTO earned (source, repository, state) SELECT id, :place, :state FROM source"
-                " WHERE point = :point AND outcome <> 'failed' AND (:source IS NULL OR name = :source)"
+                " WHERE point = :point AND outcome <> 'failed' AND name = :source"
                 " ON CONFLICT DO UPDATE SET state = max(state, excluded.state)",
                 {"state": int(state), "point": found, "place": place, "source": source},
             )
 
     def set_damaged(self, point: str, repository: str, *, damaged: bool) -> None:
-        """Flag what a check found in a repository. Raises NoSuchPoint."""
+        """Flag what reading a point found in a repository; a clean read takes every flag back. Raises NoSuchPoint."""
         with self._db.writing() as connection:
             held = _held(connection, point, repository)
             connection.execute("DELETE FROM damage WHERE point = ? AND repository = ?", held)
             if damaged:
-                connection.execute("INSERT INTO damage (point, repository) VALUES (?, ?)", held)
+                connection.execute("INSERT INTO damage (point, repository, cause) VALUES (?, ?, 'read')", held)
+
+    def set_missing(self, point: str, repository: str, *, missing: bool) -> None:
+        """Flag a point as damaged while a repository does not list all its snapshots. Raises NoSuchPoint."""
+        with self._db.writing() as connection:
+            held = _held(connection, point, repository)
+            connection.execute("DELETE FROM damage WHERE point = ? AND repository = ? AND cause = 'missing'", held)
+            if missing:
+                connection.execute("INSERT INTO damage (point, repository, cause) VALUES (?, ?, 'missing')", held)
 
 
 def _held(connection: sqlite3.Connection, point: str, repository: str) -> tuple[int, int]:

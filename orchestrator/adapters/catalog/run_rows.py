@@ -62,8 +62,11 @@ def insert_parts(connection: sqlite3.Connection, run: int, record: RunRecord) ->
         ],
     )
     connection.executemany(
-        "INSERT INTO forgotten (run, point, repository, snapshots, reason) VALUES (?, ?, ?, ?, ?)",
-        [(run, gone.point, gone.repository, pack_list(gone.snapshots), gone.reason) for gone in record.forgotten],
+        "INSERT INTO forgotten (run, point, repository, snapshots, reason, orphan) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (run, gone.point, gone.repository, pack_list(gone.snapshots), gone.reason, gone.orphan)
+            for gone in record.forgotten
+        ],
     )
 
 
@@ -126,8 +129,8 @@ def _place(row: Any) -> RepositoryRecord:
 
 
 def _forgotten(row: Any) -> Forgotten:
-    point, repository, snapshots, reason = row
-    return Forgotten(point, repository, unpack_list(snapshots), reason)
+    point, repository, snapshots, reason, orphan = row
+    return Forgotten(point, repository, unpack_list(snapshots), reason, bool(orphan))
 
 
 _SERVICES = """
@@ -139,7 +142,7 @@ SELECT a.run, a.name, a.url, a.added, a.retention, a.check_, a.error
 FROM run_repository a JOIN run r ON r.id = a.run WHERE r.started >= ? ORDER BY a.id
 """
 _FORGOTTEN = """
-SELECT f.run, f.point, f.repository, f.snapshots, f.reason
+SELECT f.run, f.point, f.repository, f.snapshots, f.reason, f.orphan
 FROM forgotten f JOIN run r ON r.id = f.run WHERE r.started >= ? ORDER BY f.id
 """
 _EVENTS = """

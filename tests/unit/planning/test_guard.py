@@ -90,10 +90,6 @@ def test_a_repository_that_shrank_brakes() -> None:
     assert text == "the repository lacks 2 of the 3 snapshots that the catalog knows (aaaaaaaa, bbbbbbbb)"
 
 
-def test_what_we_removed_ourselves_is_not_missing() -> None:
-    assert ask(expected={"a", "b"}, found={"b"}, removed={"a"}) == ()
-
-
 def test_more_than_expected_is_no_reason() -> None:
     assert ask(expected={"a"}, found={"a", "b"}) == ()
 

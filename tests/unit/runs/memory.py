@@ -52,7 +52,7 @@ class MemoryRepository:
         self.stored[snapshot.id] = snapshot
         return snapshot.id
 
-    def snapshots(self, undo: object, *, tags: Sequence[str] = ()) -> list[Snapshot]:
+    def snapshots(self, undo: object) -> list[Snapshot]:
         return list(self.stored.values())
 
     def read(self, snapshot: str, path: str, undo: object, *, limit: int) -> bytes:

@@ -41,10 +41,10 @@ def test_a_rebuild_gets_back_what_was_earned_before_the_newest_backup(tmp_path: 
     repository = MemoryRepository()
     with opened(tmp_path, repository) as box:
         old, older = (stored(box, repository, age) for age in (2, 3))
-        box.catalog.set_state(old, "local", None, State.RESTORED)
-        box.catalog.set_state(older, "local", None, State.PROVEN)
+        box.catalog.set_state(old, "local", "main", State.RESTORED)
+        box.catalog.set_state(older, "local", "main", State.PROVEN)
         newest = stored(box, repository, 1)
-        box.catalog.set_state(newest, "local", None, State.CHECKED)
+        box.catalog.set_state(newest, "local", "main", State.CHECKED)
     shutil.rmtree(tmp_path / "state")
     with opened(tmp_path, repository) as box:
         assert learnt(box, repository) == {newest: State.COMMITTED, old: State.RESTORED, older: State.PROVEN}
@@ -54,7 +54,7 @@ def test_a_damaged_point_proves_nothing_and_older_manifests_are_not_asked(tmp_pa
     repository = MemoryRepository()
     with opened(tmp_path, repository) as box:
         bad = stored(box, repository, 3)
-        box.catalog.set_state(bad, "local", None, State.PROVEN)
+        box.catalog.set_state(bad, "local", "main", State.PROVEN)
         stored(box, repository, 2)
         box.catalog.set_damaged(bad, "local", damaged=True)
         stored(box, repository, 1)
@@ -68,7 +68,7 @@ def test_a_backup_between_the_loss_and_the_rebuild_loses_nothing(tmp_path: Path)
     repository = MemoryRepository()
     with opened(tmp_path, repository) as box:
         old = stored(box, repository, 3)
-        box.catalog.set_state(old, "local", None, State.PROVEN)
+        box.catalog.set_state(old, "local", "main", State.PROVEN)
         stored(box, repository, 2)
     for _ in range(2):
         shutil.rmtree(tmp_path / "state")

@@ -142,6 +142,20 @@ def test_a_catalog_of_version_1_is_read_by_this_program(path: str) -> None:
         assert catalog.get("forget.last.local") == "yesterday"
 
 
+def test_damage_that_was_known_before_causes_and_parts_were_kept_stays(path: str) -> None:
+    make(path, VERSION_1.read_text())
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("UPDATE point SET damaged = 1")
+        known = [("damage.local", '{"part": "3/20", "error": "pack 12"}'), ("damage.offsite", "")]
+        old.executemany("INSERT INTO value (key, value) VALUES (?, ?)", known)
+    with SqliteCatalog(path) as catalog:
+        assert [point.damaged for point in catalog.points()] == [True]
+        assert catalog.get("damage.local") == '{"3/20":"pack 12"}'
+        assert catalog.get("damage.offsite") == ""
+        catalog.set_missing(manifest().point, "local", missing=False)
+        assert [point.damaged for point in catalog.points()] == [True]
+
+
 def migrations_with(folder: Path, sql: str) -> str:
     shutil.copytree(MIGRATIONS, folder)
     newest = max(int(name.removesuffix(".sql")) for name in os.listdir(folder))

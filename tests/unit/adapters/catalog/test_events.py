@@ -33,7 +33,7 @@ def test_the_same_event_twice_is_one(catalog: SqliteCatalog) -> None:
     assert catalog.events()[0].message == "another file: \udcff\n'%s'"
 
 
-def test_the_last_check_is_per_repository_and_subject(catalog: SqliteCatalog) -> None:
+def test_the_last_check_is_that_of_a_repository_as_a_whole(catalog: SqliteCatalog) -> None:
     assert catalog.last_check("local") is None
     first = CheckRecord(START, "local", "", "5%", ("pack x is broken",), 1.5)
     later = CheckRecord(START + timedelta(days=7), "local", "", "5%", ())
@@ -41,7 +41,6 @@ def test_the_last_check_is_per_repository_and_subject(catalog: SqliteCatalog) ->
     for one in (first, later, point):
         catalog.add_check(one)
     assert catalog.last_check("local") == later
-    assert catalog.last_check("local", subject="hub.default@x") == point
     assert catalog.last_check("offsite") is None
 
 

@@ -43,7 +43,8 @@ def told(catalog: SqliteCatalog) -> None:
         catalog.add_point(manifest(number, sources=sources), "local", {"dumps": f"d{number}"}, f"c{number}")
     catalog.add_point(manifest(2, sources=sources), "offsite", {}, "x2")
     catalog.add_point(manifest(3, sources=(source(), source("b", "failed"))), "local", {}, "c3")
-    catalog.set_state(manifest(1).point, "local", None, State.PROVEN)
+    for name in ("main", "files"):
+        catalog.set_state(manifest(1).point, "local", name, State.PROVEN)
     places = (RepositoryRecord("local", "/srv/repository", 900),)
     gone = (Forgotten("hub.default@old", "local", ("a",), "beyond daily 7"),)
     catalog.record(record(2, services=(service_record(),), repositories=places, forgotten=gone))
@@ -110,7 +111,9 @@ def test_runs_good_and_bad(catalog: SqliteCatalog) -> None:
     assert select(catalog, "SELECT run, service, source, bytes, seconds FROM run_sources") == [
         (run_id(2), "hub", "main", 1000, 2.0)
     ]
-    assert select(catalog, "SELECT point, reason FROM forgotten_points") == [("hub.default@old", "beyond daily 7")]
+    assert select(catalog, "SELECT point, reason, orphan FROM forgotten_points") == [
+        ("hub.default@old", "beyond daily 7", 0)
+    ]
 
 
 def test_repositories_checks_events_and_notifications(catalog: SqliteCatalog) -> None:
