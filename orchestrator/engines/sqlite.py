@@ -154,8 +154,12 @@ class SqliteEngine:
         return {os.path.basename(source.options.path): os.path.realpath(source.options.path)}
 
     def original(self, item: Item) -> Original:
-        """Whether the file is there."""
-        return Original(os.path.lexists(os.path.realpath(item.source.options.path)))
+        """Whether the file is there, and who has it open: as long as they do, it is not swapped."""
+        path = os.path.realpath(item.source.options.path)
+        users = users_of({(status.st_dev, status.st_ino) for status in _family(path)})
+        text = f"{path!r}: is in use by {', '.join(users)}, and cannot be swapped meanwhile"
+        found = (Finding("warning", text, "stop what uses it"),) if users else ()
+        return Original(os.path.lexists(path), found)
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:  # noqa: ARG002 - the port has them
         """Look at the file from outside: no process, and no open file. What is in it is for the dump to judge."""

@@ -86,7 +86,7 @@ def plan_restore(
     now: datetime,
     asked: datetime | None = None,
 ) -> RestorePlan:
-    """Order the items (globals before data) and give each its target. Raises NoSuchPoint, UsageError."""
+    """Order the items (globals, files, databases) and give each its target. Raises NoSuchPoint, UsageError."""
     steps: list[RestoreStep] = []
     notes: list[str] = []
     for point in chosen:
@@ -106,7 +106,7 @@ def plan_restore(
         what = f"source {missing[0]!r}" if missing else "anything"
         raise NoSuchPoint(f"no restore point of {service} holds {what}", "resguardo show POINT lists what one holds")
     notes += _answered(steps, where, living)
-    steps.sort(key=lambda step: step.item.role != "globals")
+    steps.sort(key=lambda step: (step.item.role != "globals", step.item.part != "paths"))
     return RestorePlan(service, tuple(steps), tuple(notes), where.picks)
 
 

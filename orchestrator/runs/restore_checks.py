@@ -24,11 +24,14 @@ def real_target(box: Toolbox, target: str) -> str:
 
 
 def refuse_ours(box: Toolbox, service: str, planned: RestorePlan) -> None:
-    """Refuse to swap a directory that holds what this restore, or a living database, stands on."""
+    """Refuse to swap a directory that holds what this restore, or a living database, stands on.
+
+    A database that is lost does not live: its folder may come back, and the database into it.
+    """
     ours = {place: reason for reason, places in box.here.places.items() for place in places}
     ours[box.config.policy_path] = "the policy"
     for source in box.sources:
-        if source.engine == "sqlite":
+        if source.engine == "sqlite" and os.path.lexists(box.here.real(source.options.path)):
             ours[source.options.path] = f"the database {source.id}"
     swapped = {step.source.name for step in planned.steps if step.original}
     for source in box.sources:

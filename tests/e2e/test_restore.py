@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 
-from tests.e2e.site import Site
+from tests.e2e.site import Site, rows_of
 
 
 def test_a_pattern_without_a_match_leaves_nothing_and_names_a_way_to_see_paths(site: Site) -> None:
@@ -46,3 +47,34 @@ def test_in_place_of_nothing_keeps_nothing_and_says_so(site: Site) -> None:
     assert "_before_" not in told
     site.run(*wish)
     assert (site.root / "data" / "shop.db").stat().st_mode & 0o7777 == 0o640
+
+
+def test_a_whole_folder_comes_back_with_the_database_in_it(site: Site) -> None:
+    """The layout of docs/databases/sqlite.md: the database's file lies in the service's own paths."""
+    data = site.root / "data"
+    site.services(
+        "services:\n  shop:\n    databases: {main: {engine: sqlite, path: data/shop.db}}\n    paths: [data]\n"
+    )
+    site.run("backup")
+    rows = rows_of(data / "shop.db")
+    refused = site.run("restore", "shop", "--latest", "--in-place", "--dry-run", code=4).stderr
+    assert "shop.db (the database shop/main) lies in it" in refused
+
+    shutil.rmtree(data)
+    alone = ("restore", "shop", "--source", "main", "--latest", "--in-place", "--dry-run")
+    assert "leave out --source" in site.run(*alone, code=4).stderr
+    told = site.run("restore", "shop", "--latest", "--in-place", "--dry-run").stdout
+    assert told.count("nothing is there now") == 2
+    assert not data.exists()
+    site.run("restore", "shop", "--latest", "--in-place")
+    assert rows_of(data / "shop.db") == rows
+    assert (data / "files" / "one.txt").read_text() == "one\n"
+    assert not [path.name for path in site.root.iterdir() if "restoring" in path.name or "_before_" in path.name]
+
+    for name in ("shop.db", "shop.db-wal", "shop.db-shm"):
+        (data / name).unlink(missing_ok=True)
+    (data / "files" / "one.txt").write_text("newer\n")
+    site.run("restore", "shop", "--latest", "--in-place")
+    assert rows_of(data / "shop.db") == rows
+    (kept,) = site.root.glob("data_before_*")
+    assert (kept / "files" / "one.txt").read_text() == "newer\n"
