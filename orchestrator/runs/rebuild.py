@@ -136,6 +136,16 @@ def settle(box: Toolbox, repository: Repository, points: Sequence[Point], listed
     return [point for point in points if point.snapshots["commit"] not in gone]
 
 
+def finish_forgetting(box: Toolbox, repository: Repository) -> None:
+    """List a repository in which a run was cut off while it forgot, so that the catalog shows what is there.
+
+    Asks no repository otherwise. Raises what a listing raises; the next one does this too.
+    """
+    if going(box, repository):
+        with box.looking() as undo:
+            settle(box, repository, _known(box, repository), sort(repository.snapshots(undo)).ids)
+
+
 def _going(repository: Repository) -> str:
     return f"forget.pending.{repository.name}"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from orchestrator.model.errors import Interrupted, ResguardoError, RunLocked
 from orchestrator.model.execution import KillProcess
 from orchestrator.model.record import Event
+from orchestrator.runs import rebuild
 from orchestrator.runs.notify import announce_events
 from orchestrator.runs.toolbox import DeadRun, Toolbox
 
@@ -34,7 +35,18 @@ def recover(box: Toolbox) -> list[str]:
             for event in events:
                 box.event(event)
             announce_events(box, events)
+        _finish_forgetting(box)
         return found
+
+
+def _finish_forgetting(box: Toolbox) -> None:
+    for repository in box.repositories.values():
+        try:
+            rebuild.finish_forgetting(box, repository)
+        except Interrupted:
+            raise
+        except ResguardoError:  # tried again by the next command; one that needs the repository tells of it
+            continue
 
 
 def _bury(box: Toolbox, dead: DeadRun, *, new: bool) -> list[Event]:

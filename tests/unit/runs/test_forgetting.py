@@ -15,7 +15,7 @@ from orchestrator.model.point import State
 from orchestrator.model.repository import ForgetEnd, Snapshot, SnapshotTags
 from orchestrator.report.run_text import run_text
 from orchestrator.report.text import retention_text
-from orchestrator.runs import rebuild, retention
+from orchestrator.runs import rebuild, reconcile, retention
 from orchestrator.runs.retention_plan import look
 from orchestrator.runs.toolbox import Toolbox
 from tests.unit.runs.memory import NOW, MemoryRepository, manifest_of
@@ -167,6 +167,19 @@ def test_what_a_killed_run_had_forgotten_is_neither_a_loss_nor_damage(tmp_path: 
         assert (plan.gone, plan.brakes, plan.removing) == ((), (), [])
         assert points(box) == ids(0, 1, 2)
         assert box.catalog.events(name="point.damaged") == []
+
+
+def test_recovery_lists_a_repository_whose_forgetting_was_cut_off_and_no_other(tmp_path: Path) -> None:
+    repository = troubled(5, after=Killed())
+    with opened(tmp_path, repository) as box:
+        learnt(box, repository)
+        repository.during = lambda: pytest.fail("nothing was cut off here")
+        reconcile.recover(box)
+        repository.during = None
+        with pytest.raises(Killed):
+            retention.prune(box, force=True, wait=0)
+        reconcile.recover(box)
+        assert points(box) == ids(0, 1, 2)
 
 
 def test_what_an_append_only_server_keeps_stays_as_it_was(tmp_path: Path) -> None:
