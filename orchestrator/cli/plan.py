@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -32,9 +33,12 @@ def command(ctx: CliContext, services: tuple[str, ...], only: str | None) -> int
 def show_plan(ctx: CliContext, app: App, request: BackupRequest) -> int:
     """Print the plan of a backup: the same for `plan` and `backup --dry-run`."""
     from orchestrator.runs import backup as runs  # noqa: PLC0415 - start-up
+    from orchestrator.runs.beside import beside_data  # noqa: PLC0415
 
     with app.box.looking() as undo:
         planned = runs.plan(app.box, request, undo)
+    near = beside_data(app.box, app.box.repositories[planned.repository])
+    planned = replace(planned, findings=(*planned.findings, *near))
     foreseen, seen = _foreseen(app, planned)
     if ctx.json:
         from orchestrator.report.bodies import Planned  # noqa: PLC0415

@@ -30,7 +30,7 @@ retention:
 #   channels:
 #     ops: {{url: {{file: var/ops.url}}}}   # a file (chmod 600) with any Apprise URL: mailto://, slack://, ntfy://, json://
 #   rules:
-#     - {{on: [failed, warning, recovered], to: [ops]}}
+#     - {{on: [failed, partial, warning, recovered], to: [ops]}}
 """
 
 SERVICES = """\
@@ -60,7 +60,7 @@ def write_starter(policy_path: str) -> list[str]:
     written = []
     if not os.path.lexists(policy_path):
         _create(policy_path, POLICY.format(host=_host()), 0o644)
-        written.append(policy_path)
+        written.append(os.path.abspath(policy_path))
     services = services_path(policy_path)
     if services is not None and not os.path.lexists(services):
         example = os.path.join(os.path.dirname(os.path.realpath(policy_path)), "example")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from orchestrator.model.record import RepositoryRecord, RunRecord, ServiceRecord, SourceRecord
+from orchestrator.model.record import RepositoryRecord, Result, RunRecord, ServiceRecord, SourceRecord
 from orchestrator.report.table import fields, table
 from orchestrator.report.units import count, duration, lines, safe, size, took, when
 
 _MOST_PLACES = 8  # that a cause names; the rest is counted
 _MOST_FORGOTTEN = 10  # lines; the rest is counted
+_FLAWS = {"failed": "failed", "partial": "partial", "skipped": "not asked for"}  # a source's state → in the headline
 
 
 def run_text(record: RunRecord) -> str:
@@ -21,16 +23,20 @@ def run_text(record: RunRecord) -> str:
 def headline(record: RunRecord) -> str:
     """Return one line: what ran, where, how it ended."""
     sources = [source for service in record.services for source in service.sources]
-    bad = sum(source.state != "taken" for source in sources)
-    text = f"{record.command} {_word(record)} on {record.host}"
-    return safe(f"{text}: {bad} of {count(len(sources), 'source')} not taken" if bad else text)
+    counted = Counter(source.state for source in sources if source.state != "taken")
+    flaws = [f"{counted[state]} {_FLAWS.get(state, state)}" for state in sorted(counted)]
+    pause = "," if record.result == "attention" else ""
+    text = f"{record.command} {result_word(record.result)}{pause} on {record.host}"
+    return safe(f"{text}: {', '.join(flaws)} of {count(len(sources), 'source')}" if flaws else text)
 
 
-def _word(record: RunRecord) -> str:
-    stored = record.services and all(source.state == "taken" for each in record.services for source in each.sources)
-    if record.result == "partial" and stored:
-        return "stored everything, but needs attention,"
-    return {"success": "succeeded", "partial": "finished in part"}.get(record.result, record.result)
+def result_word(result: Result) -> str:
+    """Return how a run ended, to stand after its command."""
+    return {
+        "success": "succeeded",
+        "attention": "stored everything, but needs attention",
+        "partial": "finished in part",
+    }.get(result, result)
 
 
 def _head(record: RunRecord) -> str:
@@ -53,7 +59,9 @@ def _head(record: RunRecord) -> str:
         text = [f"{size(repository.added)} added", repository.retention, repository.check]
         pairs.append((f"to {repository.name}", ", ".join(part for part in text if part)))
     if record.command in ("backup", "prune"):
-        pairs.append(("forgotten", count(len(record.forgotten), "restore point")))
+        orphans = sum(gone.orphan for gone in record.forgotten)
+        text = [count(len(record.forgotten) - orphans, "restore point"), count(orphans, "orphan") if orphans else ""]
+        pairs.append(("forgotten", " and ".join(part for part in text if part)))
     return fields(pairs)
 
 
@@ -72,17 +80,29 @@ def _failures(record: RunRecord) -> str:
     entries: list[tuple[str, str, str | None]] = []
     # The run's error is often that of its first service, which stands below.
     own = {f"{service.service}: {service.error}" for service in record.services}
+    everywhere = _one_cause(record.services)
+    if everywhere:
+        entries.append(("nothing was backed up", *everywhere))
     if record.error and record.error not in own:
         entries.append((record.command, record.error, record.hint))
     entries += [entry for found in record.repositories for entry in _troubles(record, found)]
     for service in record.services:
-        entries += [(service.service, service.error, service.hint)] if service.error else []
+        if service.error and not everywhere:
+            entries.append((service.service, service.error, service.hint))
         for source in service.sources:
             where = f"{service.service}/{source.name}"
-            if source.state != "taken":
+            if source.state != "taken" and not (source.error and source.error == service.error):
                 entries.append((f"{where} {source.state}", source.error or "no reason was given", source.hint))
             entries += [(where, found.message, found.hint) for found in source.findings if found.level != "info"]
     return "\n".join(causes_text(entries))
+
+
+def _one_cause(services: Sequence[ServiceRecord]) -> tuple[str, str | None] | None:
+    """Return the error and the hint of what struck every source of every service, where that is one and the same."""
+    causes = {(service.error, service.hint) for service in services}
+    causes |= {(source.error, source.hint) for service in services for source in service.sources}
+    found = causes.pop() if len(causes) == 1 else None
+    return found if found and found[0] else None
 
 
 def causes_text(entries: Sequence[tuple[str, str, str | None]]) -> list[str]:
@@ -118,6 +138,9 @@ def _places(places: Sequence[str]) -> str:
 
 
 def _forgotten(record: RunRecord) -> str:
-    shown = [f"forgot {safe(gone.point)} ({safe(gone.reason)})" for gone in record.forgotten[:_MOST_FORGOTTEN]]
+    shown = [
+        f"forgot {'orphan ' if gone.orphan else ''}{safe(gone.point)} ({safe(gone.reason)})"
+        for gone in record.forgotten[:_MOST_FORGOTTEN]
+    ]
     rest = len(record.forgotten) - len(shown)
     return "\n".join([*shown, f"and {rest} more"] if rest else shown)

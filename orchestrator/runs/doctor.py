@@ -7,6 +7,9 @@ from orchestrator.model.execution import Finding, Undo
 from orchestrator.model.repository import Repository
 from orchestrator.policy.secrets_used import secrets_used
 from orchestrator.report.units import age, count, duration, size
+from orchestrator.runs.beside import beside_data
+from orchestrator.runs.notify import without_channel
+from orchestrator.runs import identity
 from orchestrator.runs.probe import probe_all
 from orchestrator.runs.toolbox import Toolbox
 
@@ -46,7 +49,7 @@ def _channels(box: Toolbox) -> list[Examined]:
         except Interrupted:
             raise
         except ResguardoError as error:
-            finding = Finding("error", error.message, error.hint)
+            finding = Finding("error", without_channel(error.message, name), error.hint)
         found.append((f"channel {name}", finding))
     waiting = box.catalog.outbox()
     if waiting:
@@ -61,8 +64,13 @@ def _repository(box: Toolbox, repository: Repository, undo: Undo) -> list[Examin
     try:
         found = [("restic", Finding("info", f"version {repository.version()}"))]
         if not repository.exists(undo):
-            return [*found, (subject, Finding("error", "there is no repository", "create it with resguardo init"))]
+            hint = identity.absent_hint(box, repository)
+            return [*found, (subject, Finding("error", f"there is none at {repository.describe()}", hint))]
         found.append((subject, Finding("info", f"answers at {repository.describe()}")))
+        if identity.changed(box, repository):
+            message = "it may be another one than the one whose restore points are known here"
+            found.append((subject, Finding("warning", message, "`resguardo catalog rebuild` lists it and compares")))
+        found += [(subject, finding) for finding in beside_data(box, repository)]
         for lock in repository.locks(undo):
             held = age(min(lock.time, box.clock()), box.clock())
             message = f"locked by PID {lock.pid} on {lock.host} for {held}"
@@ -90,4 +98,5 @@ def _sources(box: Toolbox, undo: Undo) -> list[Examined]:
         message = f"reachable, {count(len(facts.items), 'item')}{about}{usual}" + (f" ({words})" if words else "")
         found.append((probed.source.id, Finding("info", message)))
         found += [(probed.source.id, finding) for finding in facts.findings]
+        found += [(probed.source.id, finding) for paths in probed.paths.values() for finding in paths.lacking]
     return found

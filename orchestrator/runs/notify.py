@@ -111,4 +111,10 @@ def send_test(box: Toolbox, channels: Sequence[str] = ()) -> list[tuple[str, str
         raise UsageError(f"no such channel: {unknown[0]!r}", f"policy.yml has {', '.join(known) or 'none'}")
     title = f"resguardo test from {box.config.policy.host}"
     body = "This is a test: notifications of this policy arrive here."
-    return [(name, *_try(box.notifier, name, title, body, "success")) for name in channels or known]
+    tried = [(name, *_try(box.notifier, name, title, body, "success")) for name in channels or known]
+    return [(name, without_channel(error, name), hint) for name, error, hint in tried]
+
+
+def without_channel(message: str, channel: str) -> str:
+    """Return what a notifier says of a channel, for a line that names the channel already."""
+    return message.removeprefix(f"channel {channel}: ")

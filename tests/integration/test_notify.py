@@ -346,5 +346,5 @@ def test_a_report_of_a_failed_run_reaches_the_hook(catalog: SqliteCatalog, web: 
         catalog.queue(told.channel, told.title, told.body, told.severity, NOW)
     deliver(catalog, notifier(ops=web.url), NOW)
     (got,) = web.got
-    assert got["title"] == "backup finished in part on hub-01: 1 of 3 sources not taken"
+    assert got["title"] == "backup finished in part on hub-01: 1 failed of 3 sources"
     assert "HINT: start it" in got["message"]

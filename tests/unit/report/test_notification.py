@@ -56,7 +56,7 @@ def test_an_error_of_several_lines_is_said_once() -> None:
 
 def test_one_notification_with_the_whole_report() -> None:
     (told,) = of_run(FAILED, [Rule(("failed", "partial"), ("ops",))])
-    assert told.title == "backup finished in part on hub-01: 1 of 3 sources not taken"
+    assert told.title == "backup finished in part on hub-01: 1 failed of 3 sources"
     assert told.severity == "failed"
     for part in (
         "start ",
