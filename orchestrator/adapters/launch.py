@@ -180,7 +180,3 @@ class Tail:
             found += chunk[: end - 1].split(b"\n")
             self._at += end
         return found
-
-    def rest(self) -> bytes:
-        """Return what follows the last complete line, once the child has ended."""
-        return os.pread(self._fd, 1 << 20, self._at)

@@ -135,8 +135,3 @@ class EventLog:
             "hint": event.hint,
         }
         self.logger.log(_LEVELS.get(event.severity, logging.INFO), "%s", event.message, extra=extra)
-
-    def unexpected(self, error: BaseException) -> None:
-        """Write an unexpected error with its traceback."""
-        info = (type(error), error, error.__traceback__)
-        self.logger.error("unexpected %s", type(error).__name__, exc_info=info, extra={"event": "program.failed"})

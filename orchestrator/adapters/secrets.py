@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import signal
@@ -103,9 +102,8 @@ def _capture(
             output = _read(child, until, interrupts)
             return (0 if len(output) > MAX_BYTES else _code(child, until, interrupts)), output
         finally:
-            # Not yet reaped, or its group lives on in the background: either way the number is still the group's.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            # Not yet reaped, which `with child` does: until then the number is the group's, and no stranger's.
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def _read(child: subprocess.Popen[bytes], until: float, interrupts: Interrupts) -> bytes:
@@ -122,12 +120,15 @@ def _read(child: subprocess.Popen[bytes], until: float, interrupts: Interrupts) 
 
 
 def _code(child: subprocess.Popen[bytes], until: float, interrupts: Interrupts) -> int:
+    """Return how it ended, as a shell does, and leave it to be reaped: its number must stay its own till the kill."""
     ended = os.pidfd_open(child.pid)
     try:
         _await(ended, until, interrupts)
     finally:
         os.close(ended)
-    return child.wait()
+    state = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert state is not None  # noqa: S101 - asked for without WNOHANG
+    return state.si_status if state.si_code == os.CLD_EXITED else 128 + state.si_status
 
 
 def _await(fd: int, until: float, interrupts: Interrupts) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -74,33 +75,36 @@ def act(ctx: CliContext, app: App, command: str, work: Callable[[Toolbox], RunRe
 
 
 def recorded(app: App, command: str, work: Callable[[Toolbox], RunRecord]) -> RunRecord:
-    """Do the work between recovery and delivery. An error that no run recorded is recorded here, then raised on."""
-    from orchestrator.runs import notify, reconcile, recording  # noqa: PLC0415 - start-up
+    """Do the work between recovery and delivery."""
+    from orchestrator.runs import reconcile  # noqa: PLC0415 - start-up
 
-    try:
+    with _never_silent(app, command):
         reconcile.reconcile(app.box)
         return work(app.box)
+
+
+def noted(app: App, command: str, work: Callable[[Toolbox], _Done]) -> _Done:
+    """Do work that is no run (init, rebuild, recover), with one event of how it ended."""
+    from orchestrator.runs import recording  # noqa: PLC0415 - start-up
+
+    with _never_silent(app, command):
+        done = work(app.box)
+        recording.noted(app.box, command)
+        return done
+
+
+@contextmanager
+def _never_silent(app: App, command: str) -> Iterator[None]:
+    """Record an error that no run recorded, and raise it on; then deliver what waits and close the program."""
+    from orchestrator.runs import notify, recording  # noqa: PLC0415 - start-up
+
+    try:
+        yield
     except ResguardoError as error:
         recording.refused(app.box, command, error, attended=attended())
         raise
     except Exception as error:
         recording.crashed(app.box, command, error)
-        raise
-    finally:
-        _say_undelivered(notify.deliver(app.box.catalog, app.box.notifier, app.clock()))
-        app.close()
-
-
-def noted(app: App, command: str, work: Callable[[Toolbox], _Done]) -> _Done:
-    """Do work that is no run (init, rebuild, recover), with one event of how it ended, and deliver what waits."""
-    from orchestrator.runs import notify, recording  # noqa: PLC0415 - start-up
-
-    try:
-        done = work(app.box)
-        recording.noted(app.box, command)
-        return done
-    except ResguardoError as error:
-        recording.refused(app.box, command, error, attended=attended())
         raise
     finally:
         _say_undelivered(notify.deliver(app.box.catalog, app.box.notifier, app.clock()))

@@ -80,11 +80,6 @@ def _from_entry(entry: EntryPoint) -> Engine:
     return engine
 
 
-def find() -> dict[str, Engine]:
-    """Return all engines by name; imports every one (for schemas, documentation and `doctor`)."""
-    return {name: load(name) for name in names()}
-
-
 class Options(Mapping[str, "type[BaseModel]"]):
     """Every engine's Options model by name; an engine is imported when its model is asked for, not before."""
 

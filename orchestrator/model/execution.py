@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Role = Literal["restic", "dump"]
@@ -33,7 +33,32 @@ class RemovePath:
     kind: Literal["remove"] = "remove"
 
 
-Action = KillProcess | RemovePath
+@dataclass(frozen=True)
+class PutBack:
+    """Undo: give `kept` its name `path` again, if nothing has that name; it comes before anything is removed.
+
+    `kept` lies beside `path` and its name begins with `path`'s and "_": nothing else is ever renamed.
+    """
+
+    path: str
+    kept: str
+    kind: Literal["put_back"] = "put_back"
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Undo: nothing that we may do by ourselves; who looks after a dead run says `message`, and `hint` what to do.
+
+    service: of which service the data is.
+    """
+
+    message: str
+    hint: str
+    service: str = ""
+    kind: Literal["tell"] = "tell"
+
+
+Action = KillProcess | RemovePath | PutBack | Tell
 
 
 class Undo(Protocol):
@@ -242,4 +267,3 @@ class Finding:
     level: Literal["info", "warning", "error"]
     message: str
     hint: str | None = None
-    data: Mapping[str, str | int] = field(default_factory=dict)

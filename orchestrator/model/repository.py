@@ -120,7 +120,6 @@ class CheckEnd:
     """How `restic check` ended: `errors` are its messages; empty means sound."""
 
     errors: tuple[str, ...] = ()
-    broken_packs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,11 @@ class ForgetEnd:
 
 
 class Repository(Protocol):
-    """A configured repository. All calls have deadlines and raise the typed errors of restic's exit codes."""
+    """A configured repository. All calls raise the typed errors of restic's exit codes.
+
+    Calls that look or forget have deadlines; those that may rightly take days (prune, check, restore) end when restic
+    stands still for half an hour; a backup ends at the caller's `deadline` in seconds, if one is given.
+    """
 
     name: str
     host: str
@@ -146,6 +149,12 @@ class Repository(Protocol):
 
     def local_path(self) -> str | None:
         """Return the directory of a local repository, else None."""
+
+    def fingerprint(self) -> str | None:
+        """Return what tells a local repository from another one, without a process; "" when none is there.
+
+        None where it cannot be told so cheaply: on a server, or without the rights to read it.
+        """
 
     def version(self) -> str:
         """Return restic's version; raises ToolMissing when absent or older than 0.18."""
@@ -173,8 +182,8 @@ class Repository(Protocol):
     ) -> RunningBackup:
         """Start storing what `command` (a pump's argv) prints, as the flat file `filename`."""
 
-    def snapshots(self, undo: Undo, *, tags: Sequence[str] = ()) -> list[Snapshot]:
-        """List this host's snapshots that carry all of `tags` (default: all of ours), without a lock."""
+    def snapshots(self, undo: Undo) -> list[Snapshot]:
+        """List this host's snapshots that carry our tag, without a lock."""
 
     def forget(self, ids: Sequence[str], undo: Undo, *, then: Sequence[str] = ()) -> ForgetEnd:
         """Forget exactly `ids`, and `then` the others, only if all of the first are gone.
@@ -188,8 +197,8 @@ class Repository(Protocol):
     def check(self, undo: Undo, *, data: str | None = None) -> CheckEnd:
         """Check structure, and `data` of the packs: "10%", "2/7", or "all"."""
 
-    def dump(self, snapshot: str, path: str, stdout: int, undo: Undo, *, deadline: float | None = None) -> RunningRead:
-        """Start writing one stored file to the descriptor `stdout`, without a lock."""
+    def dump(self, snapshot: str, path: str, stdout: int, undo: Undo) -> RunningRead:
+        """Start writing one stored file to the descriptor `stdout`, without a lock or a deadline: who reads watches."""
 
     def restore(
         self,
@@ -200,7 +209,6 @@ class Repository(Protocol):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         verify: bool = False,
-        deadline: float | None = None,
     ) -> RestoreEnd:
         """Restore files below `target` (empty or new), without a lock."""
 

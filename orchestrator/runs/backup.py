@@ -14,21 +14,22 @@ from orchestrator.model.errors import (
     EXIT_PARTIAL,
     DiskFull,
     ForeignMachine,
-    Interrupted,
     ResguardoError,
     UsageError,
     worst,
 )
 from orchestrator.model.execution import Finding, Undo
 from orchestrator.model.failpoints import reach
-from orchestrator.model.record import Event, RepositoryRecord, Result, RunRecord, ServiceRecord
+from orchestrator.model.record import Event, RepositoryRecord, RunRecord, ServiceRecord
 from orchestrator.model.repository import Repository
 from orchestrator.planning.backup import BackupPlan, Limits, PlannedPoint, Probed, plan_points, skipped
-from orchestrator.runs import rebuild, retention, verify
-from orchestrator.runs.point import Budget, PointMaker
+from orchestrator.runs import identity, rebuild, retention, verify
+from orchestrator.runs.outside import explained
+from orchestrator.runs.point import PointMaker
 from orchestrator.runs.probe import probe_all
-from orchestrator.runs.recording import finish_run, manifest_of, new_run
+from orchestrator.runs.recording import finish_run, new_run, result_of
 from orchestrator.runs.retention import RetentionEnd
+from orchestrator.runs.staged import Budget
 from orchestrator.runs.toolbox import Toolbox
 from orchestrator.runs.verify import Checked
 
@@ -91,6 +92,8 @@ def backup(box: Toolbox, request: BackupRequest) -> RunRecord:
                 _run(box, request, run, undo, done)
             except ResguardoError as failure:
                 error = failure
+            except OSError as failure:
+                error = explained(failure)
         return finish_run(box, _record(box, run, started, done, error))
 
 
@@ -106,6 +109,7 @@ class _Done:
 
 def _run(box: Toolbox, request: BackupRequest, run: str, undo: Undo, done: _Done) -> None:
     repository = first_repository(box)
+    _same_repository(box, repository, undo)
     _same_machine(box, repository, request, undo)
     _enough_room(box, repository)
     done.plan = plan(box, request, undo)
@@ -123,10 +127,12 @@ def _execute(
     budget = Budget(_staging_cap(box)[0])
 
     def make(point: PlannedPoint) -> None:
-        record = PointMaker(box, repository, point, run, undo, lanes, stagers, budget).make()
-        if record.commit:
-            box.catalog.add_point(manifest_of(box, record, run), repository.name, record.snapshots, record.commit)
+        made = PointMaker(box, repository, point, run, undo, lanes, stagers, budget).make()
+        record = made.record
         done.append(record)
+        if made.manifest:
+            # The very one that was committed: what other points earn meanwhile is not in it.
+            box.catalog.add_point(made.manifest, repository.name, record.snapshots, record.commit)
         for source in record.sources:
             box.progress.finish(f"{record.service}/{source.name}", source.state)
 
@@ -162,7 +168,7 @@ def _record(box: Toolbox, run: str, started: datetime, done: _Done, error: Resgu
         host=box.config.policy.host,
         started=started,
         ended=ended,
-        result=_result(code, error, done.services),
+        result=result_of(code, error, done.services),
         exit_code=code,
         restic_processes=repository.processes,
         services=tuple(done.services),
@@ -187,14 +193,6 @@ def _codes(services: Sequence[ServiceRecord]) -> list[int]:
     flawed = [service for service in services if not service.point]
     flawed_sources = [source for source in sources if source.state in ("failed", "partial")]
     return [EXIT_PARTIAL] if flawed or flawed_sources else [EXIT_DONE]
-
-
-def _result(code: int, error: ResguardoError | None, services: Sequence[ServiceRecord]) -> Result:
-    if isinstance(error, Interrupted):
-        return "interrupted"
-    if code == EXIT_DONE:
-        return "success"
-    return "partial" if any(service.point for service in services) else "failed"
 
 
 def _slow(box: Toolbox, run: str, started: datetime, ended: datetime) -> list[Event]:
@@ -272,6 +270,14 @@ def _enough_room(box: Toolbox, repository: Repository) -> None:
             f"repository {repository.name}: less than {RESERVE} bytes free at {path}",
             "make room, or run resguardo prune",
         )
+
+
+def _same_repository(box: Toolbox, repository: Repository, undo: Undo) -> None:
+    """Refuse to write to an empty mount point or another disk: the history would go on in two places."""
+    identity.refuse_absent(box, repository)
+    if identity.changed(box, repository):
+        rebuild.learn(box, repository, undo)
+        identity.refuse_other(box, repository)
 
 
 def _same_machine(box: Toolbox, repository: Repository, request: BackupRequest, undo: Undo) -> None:

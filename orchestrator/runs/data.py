@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from orchestrator.model.errors import DataDamaged, ResguardoError
+from orchestrator.model.errors import DataDamaged, DeadlineExceeded, ResguardoError
 from orchestrator.model.execution import Proc, Undo
 from orchestrator.model.repository import Repository
+from orchestrator.model.waiting import poll
 
 BLOCK = 1 << 18
+STALL = 1800.0  # seconds without a byte out of the repository after which restic counts as frozen
+
+
+def awaited(fd: int, stall: float = STALL) -> bytes:
+    """Return the next bytes of a dump, b"" at its end. Raises DeadlineExceeded when none came for `stall` seconds.
+
+    Only our own waiting counts: a reader further on may take as long as it likes.
+    """
+    if not poll([fd], stall):
+        raise DeadlineExceeded(
+            f"restic gave no byte for {stall:g} s",
+            "look at what the repository's server or disk is doing; then try again",
+        )
+    return os.read(fd, BLOCK)
 
 
 class RepositoryData:
@@ -32,9 +46,13 @@ class RepositoryData:
         sha256: str | None,
         undo: Undo,
         on_bytes: Callable[[int], None] = lambda _done: None,
+        *,
+        stall: float = STALL,
     ) -> None:
         self._expected = (size, sha256)
         self._on_bytes = on_bytes
+        self._stall = stall
+        self._frozen: DeadlineExceeded | None = None
         self.fd, self._out = os.pipe()
         self._in, write_end = os.pipe()
         try:
@@ -54,13 +72,18 @@ class RepositoryData:
         self._thread.start()
 
     def _copy(self) -> None:
-        with contextlib.suppress(OSError):
-            while block := os.read(self._in, BLOCK):
+        try:
+            while block := awaited(self._in, self._stall):
                 self._digest.update(block)
                 self._size += len(block)
                 self._on_bytes(self._size)
                 if not self._write(block):
                     return
+        except DeadlineExceeded as error:
+            self._frozen = error
+            self._running.stop()
+        except OSError:
+            return  # the digest tells
 
     def _write(self, block: bytes) -> bool:
         view = memoryview(block)
@@ -91,6 +114,8 @@ class RepositoryData:
             raise problem
 
     def _problem(self) -> ResguardoError | None:
+        if self._frozen is not None:
+            return self._frozen
         try:
             self._running.wait()
         except ResguardoError as error:

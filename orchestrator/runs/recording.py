@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TypedDict, Unpack
 
 from orchestrator.model.errors import (
     EXIT_DONE,
+    EXIT_FAILED,
     EXIT_PARTIAL,
     Bug,
     Busy,
@@ -20,20 +21,42 @@ from orchestrator.model.errors import (
 from orchestrator.model.failpoints import reach
 from orchestrator.model.manifest import Manifest, ManifestItem, ManifestSource
 from orchestrator.model.names import new_run_id
-from orchestrator.model.record import Event, Result, RunRecord, ServiceRecord, Severity
+from orchestrator.model.record import (
+    Event,
+    Forgotten,
+    RepositoryRecord,
+    Result,
+    RunRecord,
+    ServiceRecord,
+    Severity,
+)
 from orchestrator.planning.recovery import recovery
 from orchestrator.report.notification import to_be_told
+from orchestrator.report.run_text import result_word
 from orchestrator.runs import notify, proofs, rules
 from orchestrator.runs.toolbox import Toolbox
 
 _EARLIER = 50  # runs looked through for the last one of the same service
 _RUN_EVENTS: dict[str, tuple[str, Severity]] = {
     "success": ("run.succeeded", "success"),
+    "attention": ("run.attention", "failed"),
     "partial": ("run.partial", "partial"),
     "failed": ("run.failed", "failed"),
     "refused": ("run.failed", "failed"),
     "interrupted": ("run.interrupted", "failed"),
 }
+
+
+class More(TypedDict, total=False):
+    """Fields of a RunRecord that its command fills."""
+
+    services: tuple[ServiceRecord, ...]
+    repositories: tuple[RepositoryRecord, ...]
+    forgotten: tuple[Forgotten, ...]
+    events: tuple[Event, ...]
+    error: str
+    hint: str | None
+    restic_processes: int
 
 
 def new_run(box: Toolbox, command: str) -> tuple[str, datetime]:
@@ -86,7 +109,7 @@ def record_of(
     started: datetime,
     codes: Iterable[int],
     cause: ResguardoError | None,
-    **more: Any,
+    **more: Unpack[More],
 ) -> RunRecord:
     """Return the record of a run from the exit codes of its parts and the cause that ended it, if one did.
 
@@ -94,25 +117,37 @@ def record_of(
     """
     code = worst([*codes, cause.exit_code] if cause else codes)
     if cause:
-        more |= {"error": cause.message, "hint": cause.hint}
+        more["error"], more["hint"] = cause.message, cause.hint
     return RunRecord(
         id=run,
         command=command,
         host=box.config.policy.host,
         started=started,
         ended=box.clock(),
-        result=_result(code, cause),
+        result=result_of(code, cause),
         exit_code=code,
         **more,
     )
 
 
-def _result(code: int, error: ResguardoError | None) -> Result:
+def result_of(code: int, error: ResguardoError | None, services: Sequence[ServiceRecord] = ()) -> Result:
+    """Return a run's result from its exit code, what ended it and the restore points that it made all the same.
+
+    `attention`: every point is whole, so nobody shall read that something was not stored; the trouble lies elsewhere.
+    """
     if isinstance(error, Interrupted):
         return "interrupted"
     if isinstance(error, GuardRefused):
         return "refused"
-    return "success" if code == EXIT_DONE else "partial" if code == EXIT_PARTIAL else "failed"
+    if code == EXIT_DONE:
+        return "success"
+    if services and all(_whole(service) for service in services):
+        return "attention"
+    return "partial" if any(service.point for service in services) or code == EXIT_PARTIAL else "failed"
+
+
+def _whole(service: ServiceRecord) -> bool:
+    return bool(service.point) and all(source.state == "taken" for source in service.sources)
 
 
 def crashed(box: Toolbox, command: str, error: Exception) -> None:
@@ -129,9 +164,11 @@ def finish_run(box: Toolbox, record: RunRecord, *, about: str = "") -> RunRecord
 
     about: the service of a run whose record names none.
     """
+    record = _with_what_is_left(record, box.left.pop(record.id, []))
     name, severity = _RUN_EVENTS[record.result]
-    message = record.error or f"{record.command} {record.result}"
-    closing = Event(record.ended, name, severity, message, run=record.id, service=about, hint=record.hint)
+    closing = Event(
+        record.ended, name, severity, _closing_words(record), run=record.id, service=about, hint=record.hint
+    )
     done = replace(record, events=(*record.events, closing))
     events = [*done.events, *_recovered(box, done)]
     done = replace(done, events=tuple(events))
@@ -142,6 +179,31 @@ def finish_run(box: Toolbox, record: RunRecord, *, about: str = "") -> RunRecord
     notify.announce(box, done)
     reach("notify.queued")
     return done
+
+
+def _closing_words(record: RunRecord) -> str:
+    if record.result != "attention":
+        return record.error or f"{record.command} {record.result}"
+    why = record.error or "; ".join(repository.error for repository in record.repositories if repository.error)
+    return f"{record.command} {result_word(record.result)}{why and ': '}{why}"
+
+
+def _with_what_is_left(record: RunRecord, left: Sequence[Event]) -> RunRecord:
+    """Return the record of a run that could not undo everything: plaintext or a process that stays is no success."""
+    if not left:
+        return record
+    code = worst([record.exit_code, EXIT_FAILED])
+    result = record.result
+    if result == "success":
+        result = result_of(code, None, record.services)
+    return replace(
+        record,
+        exit_code=code,
+        result=result,
+        events=(*record.events, *left),
+        error=record.error or f"could not be undone: {left[0].message}",
+        hint=record.hint or left[0].hint,
+    )
 
 
 def _recovered(box: Toolbox, done: RunRecord) -> list[Event]:

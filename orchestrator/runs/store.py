@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from orchestrator.model.engine import DumpEnd, PathSet
-from orchestrator.model.errors import DataDamaged, DumpFailed, ParentGone, ResguardoError
+from orchestrator.model.errors import DataDamaged, DeadlineExceeded, DumpFailed, ParentGone, ResguardoError
 from orchestrator.model.execution import Intake, StreamReport, Trailer, Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.manifest import Manifest, encode
@@ -18,6 +18,7 @@ from orchestrator.model.repository import BackupEnd, Repository, RunningBackup, 
 from orchestrator.runs.toolbox import Toolbox
 
 STALL = 1800.0  # seconds without a byte after which a stream counts as frozen
+COMMITTING = 1800.0  # seconds that restic has to save a commit, once it has the manifest
 MANIFEST_TRAILER = Trailer(magic=b"{", footer=b"}", tail=16, min_bytes=2)
 
 
@@ -33,9 +34,9 @@ class Streaming:
 
     @classmethod
     def start(
-        cls, box: Toolbox, repository: Repository, filename: str, tags: SnapshotTags, undo: Undo, deadline: float
+        cls, box: Toolbox, repository: Repository, filename: str, tags: SnapshotTags, undo: Undo, deadline: float | None
     ) -> Streaming:
-        """Start restic with a pump as its command."""
+        """Start restic with a pump as its command. deadline: seconds; None: whoever feeds it bounds every wait."""
         intake = box.open_intake(undo)
         try:
             backup = repository.backup_stream(filename, intake.argv, tags, undo, deadline=deadline)
@@ -81,9 +82,14 @@ class Streaming:
         """Let the pump end well: from here on restic saves the snapshot."""
         self.intake.commit()
 
-    def saved(self) -> BackupEnd:
-        """Wait for restic to have saved the snapshot."""
-        self._thread.join()
+    def saved(self, within: float | None = None) -> BackupEnd:
+        """Wait for restic to have saved the snapshot, at most `within` seconds. Raises DeadlineExceeded, DumpFailed."""
+        self._thread.join(within)
+        if self._thread.is_alive():
+            raise DeadlineExceeded(
+                f"restic did not save the snapshot within {within:g} s of having all of it",
+                "look at what the repository's server or disk is doing",
+            )
         if self._error is not None:
             raise self._error
         if self._end is None or self._end.partial:
@@ -227,10 +233,14 @@ def store_staged(
 
 
 class Commit:
-    """The commit of one restore point: started first, fed last."""
+    """The commit of one restore point: started first, fed last.
 
-    def __init__(self, box: Toolbox, repository: Repository, tags: SnapshotTags, undo: Undo, timeout: float) -> None:
-        self._streaming = Streaming.start(box, repository, MANIFEST_FILE, tags, undo, timeout)
+    Its restic has no deadline: it waits as long as the point's sources take, which wait for their turn behind those of
+    other points. From the manifest on every wait has one.
+    """
+
+    def __init__(self, box: Toolbox, repository: Repository, tags: SnapshotTags, undo: Undo) -> None:
+        self._streaming = Streaming.start(box, repository, MANIFEST_FILE, tags, undo, None)
         reach("commit.started")
 
     def finish(self, manifest: Manifest) -> BackupEnd:
@@ -249,7 +259,7 @@ class Commit:
             raise DataDamaged(f"the manifest did not arrive whole: {report.problem or report.bytes}")
         self._streaming.verdict()
         reach("manifest.verdict")
-        end = self._streaming.saved()
+        end = self._streaming.saved(COMMITTING)
         reach("commit.stored")
         return end
 

@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import Protocol
 
 from orchestrator.model.engine import Engine, Source
-from orchestrator.model.execution import Executor, Intake, KillProcess, Progress, Stage, Undo
+from orchestrator.model.execution import Executor, Intake, KillProcess, Progress, Stage, Tell, Undo
 from orchestrator.model.names import new_run_id
 from orchestrator.model.ports import Catalog, Notifier
 from orchestrator.model.record import Event
 from orchestrator.model.repository import Repository
 from orchestrator.model.secret import SecretResolver
 from orchestrator.policy.config import Config
+
+RECOVER = "`resguardo recover` tries again; until then it stays where it is"
 
 
 class ClosableUndo(Undo, Protocol):
@@ -43,6 +45,10 @@ class DeadRun(Protocol):
     @property
     def problems(self) -> Sequence[str]:
         """What could not be undone."""
+
+    @property
+    def left(self) -> Sequence[Tell]:
+        """What it did that only the user can mend."""
 
     def forget(self) -> None:
         """Delete its journal; call when its locks were dealt with."""
@@ -105,17 +111,25 @@ class Toolbox:
     unlock_stale: LockDoctor
     tools: Mapping[str, str] = field(default_factory=dict)
     begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # runs of this process that have not ended
+    left: dict[str, list[Event]] = field(default_factory=dict)  # what these runs could not undo, for their records
 
     @contextmanager
     def undo(self, run: str, also: Sequence[str] = ()) -> Iterator[Undo]:
-        """Open the run's undo list; on leaving, whatever is left is undone. also: see RunUndo."""
+        """Open the run's undo list; on leaving, whatever is left is undone. also: see RunUndo.
+
+        What cannot be undone belongs to the record of a run that has begun: `finish_run` takes it from `left`.
+        """
         undo = self.open_undo(run, also)
         try:
             yield undo
         finally:
             undo.close()
             for problem in undo.problems:
-                self.event(Event(self.clock(), "recover.failed", "failed", problem, run=run))
+                event = Event(self.clock(), "recover.failed", "failed", problem, run=run, hint=RECOVER)
+                if run in self.begun:
+                    self.left.setdefault(run, []).append(event)
+                else:
+                    self.event(event)
 
     @contextmanager
     def looking(self) -> Iterator[Undo]:

@@ -80,7 +80,7 @@ class Site:
             env=self.environment(**env),
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=timeout,
             check=False,
             cwd="/",
         )

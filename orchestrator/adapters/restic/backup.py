@@ -13,7 +13,6 @@ from orchestrator.model.engine import PathSet
 from orchestrator.model.errors import DumpFailed, ParentGone, Precondition, ResguardoError
 from orchestrator.model.repository import BackupEnd, SnapshotTags
 
-DEADLINE = 6 * 3600.0  # a backup for which the caller gives none
 _LIST = "paths"
 _GONE = ("no matching ID found", "failed to load snapshot", "multiple IDs with prefix")
 
@@ -44,7 +43,7 @@ def paths_request(
     args += ["--exclude-caches"] if paths.exclude_caches else []
     args += ["--one-file-system"] if paths.one_file_system else []
     data = b"".join(os.fsencode(path) + b"\0" for path in paths.paths)
-    return Request("backup", args, deadline or DEADLINE, locks=True, files={_LIST: data}, on_line=_listener(on_bytes))
+    return Request("backup", args, deadline, locks=True, files={_LIST: data}, on_line=_listener(on_bytes))
 
 
 def stream_request(
@@ -54,7 +53,7 @@ def stream_request(
     if "/" in filename or not filename:
         raise ValueError(f"not a flat file name: {filename!r}")
     args = ["backup", *_labels(tags, host), f"--stdin-filename={filename}", "--stdin-from-command", "--", *command]
-    return Request("backup", args, deadline or DEADLINE, locks=True)
+    return Request("backup", args, deadline, locks=True)
 
 
 def _labels(tags: SnapshotTags, host: str) -> list[str]:
@@ -108,12 +107,15 @@ class PathsBackup:
 
 
 class StreamBackup:
-    """A backup of a stream under way, fulfilling the port `RunningBackup`; an empty one is no backup."""
+    """A backup of a stream under way, fulfilling the port `RunningBackup`; an empty one is no backup.
 
-    def __init__(self, call: Running, filename: str, forget: Callable[[str], None]) -> None:
+    The snapshot that restic saved of such a one is left to a later retention, which removes what no restore point
+    names: forgetting needs an exclusive lock, and the restic of our own commit is alive.
+    """
+
+    def __init__(self, call: Running, filename: str) -> None:
         self._call = call
         self._filename = filename
-        self._forget = forget
 
     def wait(self) -> BackupEnd:
         """Wait for its end. Raises DumpFailed for a command that failed, an empty stream or one that broke off."""
@@ -123,7 +125,6 @@ class StreamBackup:
         raise_unless(ended, outcome.PARTIAL)
         end = read_end(ended, ())
         if ended.code == outcome.PARTIAL or end.partial or not end.bytes:
-            self._forget(end.snapshot)
             why = "; ".join(reason for _, reason in end.unreadable) or "no data"
             raise DumpFailed(f"{self._filename} was not stored in {ended.where}: {why}")
         return end

@@ -17,11 +17,12 @@ from orchestrator.adapters.redaction import redact
 from orchestrator.adapters.restic import environment, version
 from orchestrator.adapters.restic.environment import MakeDir, Room
 from orchestrator.adapters.restic.outcome import Outcome
-from orchestrator.adapters.restic.patience import Patience, activity_of
+from orchestrator.adapters.restic.patience import Patience, Stillness, activity_of
 from orchestrator.adapters.restic.retry import Retried, Running
 from orchestrator.adapters.restic.settings import Settings
 from orchestrator.model.execution import Exit, Proc, Role, Undo
 
+STALL = 1800.0  # seconds without any work after which a call that may take days counts as frozen
 _LOOK_EVERY = 0.25  # seconds between two looks at the output
 # restic sleeps up to a minute between two tries for a lock: silence then proves nothing.
 _LOCK_SLEEP = 90.0
@@ -52,14 +53,17 @@ class Launcher(Protocol):
 class Request:
     """One restic call. what: in words, for messages · args: after the global flags, without --json.
 
-    deadline: seconds, without waiting for a lock · locks: it takes a lock · waits: for a lock in its way · stdout:
-    the caller's descriptor, None for a file · files: written into the room first, `{room}/NAME` in args is their path ·
-    on_line: gets every line of stdout, in the watching thread · limit: bytes of stdout after which it is stopped.
+    deadline: seconds, without waiting for a lock; None: as long as it takes · stall: seconds without work after which
+    it is stopped, without waiting for a lock; None: never · locks: it takes a lock · waits: for a lock in its way ·
+    stdout: the caller's descriptor, None for a file · files: written into the room first, `{room}/NAME` in args is
+    their path · on_line: gets every line of stdout, in the watching thread · limit: bytes of stdout after which it is
+    stopped.
     """
 
     what: str
     args: Sequence[str]
-    deadline: float
+    deadline: float | None
+    stall: float | None = None
     locks: bool = False
     waits: bool = True
     stdout: int | None = None
@@ -124,7 +128,7 @@ class Runner:
             room.write(name, data)
         with self._lock:
             self.started += 1
-        deadline = request.deadline + self._patience(request)
+        deadline = None if request.deadline is None else request.deadline + self._patience(request)
         out, err = memory_file(), memory_file()
         try:
             proc = self._launch(
@@ -176,7 +180,7 @@ class Call:
         *,
         request: Request,
         settings: Settings,
-        deadline: float,
+        deadline: float | None,
     ) -> None:
         self._proc = proc
         self._room = room
@@ -190,6 +194,7 @@ class Call:
         self._closing = threading.Lock()
         self._over = threading.Event()
         self._unreachable = ""
+        self._frozen = 0.0
         self._watch = threading.Thread(target=self._look, name=f"watch-restic-{proc.pid}", daemon=True)
         self._watch.start()
 
@@ -237,12 +242,13 @@ class Call:
             unreachable=redact(self._unreachable, secrets),
             stopped=self._stopped,
             deadline=self._deadline,
+            frozen=self._frozen,
             local=not is_remote(given.url),
         )
 
     def _look(self) -> None:
         """Watch the output until the end; give up a server that does not answer."""
-        patience = self._patience()
+        patience, still = self._patience(), self._stillness()
         out, err = Tail(self._out), Tail(self._err)
         while True:
             last = self._over.wait(_LOOK_EVERY)
@@ -254,14 +260,20 @@ class Call:
                 patience.hear(os.fsdecode(said), time.monotonic())
             if last:
                 return
-            if self._must_end(patience):
+            if self._must_end(patience, still):
                 self._proc.stop(1.0)
                 return
 
-    def _must_end(self, patience: Patience) -> bool:
-        self._unreachable = patience.judge(time.monotonic(), activity_of(self._proc.pid))
+    def _must_end(self, patience: Patience, still: Stillness) -> bool:
+        now, activity = time.monotonic(), activity_of(self._proc.pid)
+        self._unreachable = patience.judge(now, activity)
+        self._frozen = still.judge(now, activity, os.fstat(self._out).st_size + os.fstat(self._err).st_size)
         limit = self._request.limit
-        return bool(self._unreachable) or (limit is not None and os.fstat(self._out).st_size > limit)
+        return bool(self._unreachable or self._frozen) or (limit is not None and os.fstat(self._out).st_size > limit)
+
+    def _stillness(self) -> Stillness:
+        stall, waits = self._request.stall, self._request.locks and self._request.waits
+        return Stillness(time.monotonic(), stall and stall + (self._settings.retry_lock if waits else 0.0))
 
     def _patience(self) -> Patience:
         given = self._settings

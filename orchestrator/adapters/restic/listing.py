@@ -75,10 +75,9 @@ def lock(ended: Outcome, lock_id: str) -> Lock | None:
 def check(ended: Outcome) -> CheckEnd:
     """Read `check --json`. A damaged repository is a result, not an error of ours; a locked one (exit 11) is."""
     summary = lines.last_of(ended.stdout, "summary")
-    if ended.exit.signal is not None or ended.stopped or ended.code != 1 or summary is None:
+    if ended.exit.signal is not None or ended.ours or ended.code != 1 or summary is None:
         raise_unless(ended)
     said = [str(line.get("message")) for line in lines.objects(ended.stderr) if line.get("message_type") == "error"]
-    broken = _texts(summary.get("broken_packs")) if summary else ()
     if not said and (ended.code or (summary and lines.number(summary, "num_errors"))):
         said = [ended.meaning() or "restic check found errors"]
-    return CheckEnd(tuple(said), broken)
+    return CheckEnd(tuple(said))

@@ -26,6 +26,7 @@ from orchestrator.model.errors import (
 from orchestrator.model.execution import Exit
 
 OK, PARTIAL, MISSING, LOCKED, PASSWORD = 0, 3, 10, 11, 12
+_LOOK = "look at what the repository's server or disk is doing"
 _TOLD = 3  # stderr lines that go into a message
 _FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _ABSENT_PATHS = re.compile(r"all (?:source|target) directories/files do not exist|nothing to backup", re.IGNORECASE)
@@ -47,7 +48,8 @@ class Outcome:
 
     what: the command in words ("backup") · where: "repository NAME" · stdout, stderr: all that it wrote (stderr without
     secrets; undecodable bytes as surrogates) · unreachable: why the watch gave the server up, else "" ·
-    stopped: we ended it ourselves · deadline: seconds that it was given · url: the repository's, without secrets.
+    stopped: we ended it ourselves · deadline: seconds that it was given · frozen: for how many it stood still before we
+    ended it, else 0 · url: the repository's, without secrets.
     """
 
     what: str
@@ -57,7 +59,8 @@ class Outcome:
     stderr: str
     unreachable: str = ""
     stopped: bool = False
-    deadline: float = 0.0
+    deadline: float | None = None
+    frozen: float = 0.0
     local: bool = False
     url: str = ""
 
@@ -69,7 +72,7 @@ class Outcome:
     @property
     def ours(self) -> bool:
         """Whether it was we who ended it: asked to, at its deadline, or because its server does not answer."""
-        return self.stopped or self.exit.timed_out or bool(self.unreachable)
+        return self.stopped or self.exit.timed_out or bool(self.unreachable or self.frozen)
 
     @property
     def complaint(self) -> str:
@@ -105,10 +108,15 @@ def classify(outcome: Outcome) -> ResguardoError:
 def _ours(outcome: Outcome) -> ResguardoError | None:
     if outcome.unreachable:
         return unreachable(outcome, outcome.unreachable)
+    if outcome.frozen:
+        return DeadlineExceeded(
+            f"restic {outcome.what} on {outcome.where} stood still for {outcome.frozen:.0f} s",
+            f"{_LOOK}; then try again",
+        )
     if outcome.exit.timed_out:
         return DeadlineExceeded(
-            f"restic {outcome.what} on {outcome.where} outlived its deadline of {outcome.deadline:.0f} s",
-            "raise the timeout, or look at what the repository's server or disk is doing",
+            f"restic {outcome.what} on {outcome.where} outlived its deadline of {outcome.deadline or 0:.0f} s",
+            f"raise the source's `timeout`, or {_LOOK}" if outcome.what == "backup" else f"{_LOOK}; then try again",
         )
     if outcome.stopped:
         return ResguardoError(f"restic {outcome.what} on {outcome.where} was stopped")
@@ -118,7 +126,8 @@ def _ours(outcome: Outcome) -> ResguardoError | None:
 def _by_code(outcome: Outcome) -> ResguardoError | None:
     if outcome.code == MISSING:
         return RepositoryMissing(
-            f"{outcome.where}: there is none at {outcome.url}", "check its url; `resguardo init` creates a new one"
+            f"{outcome.where}: there is none at {outcome.url}",
+            "is its disk mounted, and its url right? `resguardo init` creates a new one",
         )
     if outcome.code == PASSWORD:
         return WrongPassword(f"the password of {outcome.where} is wrong", "check what its `password` refers to")

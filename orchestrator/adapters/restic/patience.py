@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 _RETRY = re.compile(r"^\w+\(<?(?P<kind>config|key|lock)\b.*?\) returned error, retrying after \S+: (?P<why>.*)$")
 _AGAIN = re.compile(r"operation successful after \d+ retries")
+_LITTLE = 10  # seconds of computing: fewer may be progress alone
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,6 +52,30 @@ class Patience:
         if self.remote and activity and now - max(self._moved, self.started) >= self.silence:
             return f"no answer for {self.silence:.0f} s"
         return ""
+
+
+@dataclass
+class Stillness:
+    """Whether a restic process stands still. moved: when it last worked, monotonic seconds · stall: seconds; None: any.
+
+    What it writes to our own files (its progress, once a second) is no work, nor is the little that this computes.
+    """
+
+    moved: float
+    stall: float | None
+    _done: tuple[int, ...] = ()
+
+    def judge(self, now: float, activity: tuple[int, ...], told: int) -> float:
+        """Return for how long it has stood still when that is too long, else 0. told: bytes in our own files."""
+        if not activity:
+            self.moved = now  # it cannot be seen: nothing is known against it
+            return 0.0
+        read, written, computed = activity
+        done = (read, written - told, computed // _LITTLE)
+        if done != self._done:
+            self._done, self.moved = done, now
+        still = now - self.moved
+        return still if self.stall is not None and still >= self.stall else 0.0
 
 
 def activity_of(pid: int) -> tuple[int, ...]:

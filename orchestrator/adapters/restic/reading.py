@@ -6,19 +6,22 @@ import os
 from collections.abc import Sequence
 
 from orchestrator.adapters.restic import lines
-from orchestrator.adapters.restic.command import Request
+from orchestrator.adapters.restic.command import STALL, Request
 from orchestrator.adapters.restic.outcome import Outcome, classify, raise_unless
 from orchestrator.adapters.restic.retry import Running
 from orchestrator.model.errors import DataDamaged, ResguardoError, RestoreFailed
 from orchestrator.model.repository import RestoreEnd
 
-DEADLINE = 24 * 3600.0  # for a dump or restore for which the caller gives none
 READ_DEADLINE = 600.0
 
 
-def dump_request(snapshot: str, path: str, stdout: int, deadline: float | None) -> Request:
-    """Return the call that writes one stored file to `stdout`."""
-    return Request("dump", ["dump", "--no-lock", "--", snapshot, path], deadline or DEADLINE, stdout=stdout)
+def dump_request(snapshot: str, path: str, stdout: int) -> Request:
+    """Return the call that writes one stored file to `stdout`.
+
+    It may take as long as its reader does: a database that builds its indexes reads nothing for hours. Whether restic
+    stands still is for the reader to say.
+    """
+    return Request("dump", ["dump", "--no-lock", "--", snapshot, path], None, stdout=stdout)
 
 
 def read_request(snapshot: str, path: str, limit: int) -> Request:
@@ -33,14 +36,13 @@ def restore_request(
     include: Sequence[str],
     exclude: Sequence[str],
     verify: bool,
-    deadline: float | None,
 ) -> Request:
     """Return the call that restores below `target`; patterns go as arguments, taken as they are."""
     args = ["restore", "--no-lock", f"--target={target}"]
     args += [f"--include={pattern}" for pattern in include]
     args += [f"--exclude={pattern}" for pattern in exclude]
     args += ["--verify"] if verify else []
-    return Request("restore", [*args, "--", snapshot], deadline or DEADLINE)
+    return Request("restore", [*args, "--", snapshot], None, stall=STALL)
 
 
 class Read:
@@ -79,7 +81,7 @@ def restore_end(ended: Outcome) -> RestoreEnd:
     """Read how a restore ended. Files that failed are in `errors`; raises RestoreFailed when it failed as a whole."""
     summary = lines.last_of(ended.stdout, "summary") or {}
     errors = tuple(lines.errors(ended.stderr))
-    if ended.exit.signal is not None or ended.stopped or ended.code not in (0, 1) or (ended.code and not errors):
+    if ended.exit.signal is not None or ended.ours or ended.code not in (0, 1) or (ended.code and not errors):
         error = classify(ended)
         raise RestoreFailed(error.message, error.hint) if type(error) is ResguardoError else error
     return RestoreEnd(

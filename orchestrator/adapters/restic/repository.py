@@ -1,14 +1,16 @@
-"""One restic repository, fulfilling the port `Repository`: every call has a deadline and raises typed errors."""
+"""One restic repository, fulfilling the port `Repository`: no call hangs for ever, and each raises typed errors."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 
 from orchestrator.adapters.launch import launch
 from orchestrator.adapters.redaction import redact_url
 from orchestrator.adapters.restic import backup, listing, outcome, reading
 from orchestrator.adapters.restic.backup import PathsBackup, StreamBackup
-from orchestrator.adapters.restic.command import Launcher, Request, Runner, is_remote
+from orchestrator.adapters.restic.command import STALL, Launcher, Request, Runner, is_remote
 from orchestrator.adapters.restic.environment import MakeDir
 from orchestrator.adapters.restic.outcome import Outcome, raise_unless
 from orchestrator.adapters.restic.reading import Read
@@ -26,7 +28,8 @@ from orchestrator.model.repository import (
     SnapshotTags,
 )
 
-LIST, CHANGE, WORK = 300.0, 1800.0, 12 * 3600.0  # deadlines in seconds: list or look; forget; check and prune
+LIST, CHANGE = 300.0, 1800.0  # deadlines in seconds: list or look; forget
+_CONFIG = 1 << 16  # bytes; restic's `config` has some hundred
 
 
 class ResticRepository:
@@ -54,6 +57,19 @@ class ResticRepository:
     def local_path(self) -> str | None:
         """Return the directory of a local repository, else None."""
         return None if is_remote(self._settings.url) else self._settings.url.removeprefix("local:")
+
+    def fingerprint(self) -> str | None:
+        """Return the digest of a local repository's `config` file, which holds its ID; see the port."""
+        path = self.local_path()
+        if path is None:
+            return None
+        try:
+            with open(os.path.join(path, "config"), "rb") as config:
+                return hashlib.sha256(config.read(_CONFIG)).hexdigest()
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except OSError:
+            return None
 
     def version(self) -> str:
         """Return restic's version; raises ToolMissing when absent or older than 0.18."""
@@ -86,17 +102,13 @@ class ResticRepository:
     def backup_stream(
         self, filename: str, command: Sequence[str], tags: SnapshotTags, undo: Undo, *, deadline: float | None = None
     ) -> StreamBackup:
-        """Start storing what `command` prints; an empty snapshot that restic leaves behind is forgotten by its ID."""
+        """Start storing what `command` prints."""
         request = backup.stream_request(filename, command, tags, self.host, deadline)
-        return StreamBackup(self._runner.start(request, undo), filename, lambda one: self._drop(one, undo))
+        return StreamBackup(self._runner.start(request, undo), filename)
 
-    def _drop(self, snapshot: str, undo: Undo) -> None:
-        self.forget([snapshot], undo)
-
-    def snapshots(self, undo: Undo, *, tags: Sequence[str] = ()) -> list[Snapshot]:
-        """List this host's snapshots that carry all of `tags` (default: all of ours), without a lock."""
-        # restic: a comma is AND, a second --tag is OR.
-        args = ["snapshots", "--no-lock", f"--host={self.host}", f"--tag={','.join(tags or (TAG,))}"]
+    def snapshots(self, undo: Undo) -> list[Snapshot]:
+        """List this host's snapshots that carry our tag, without a lock."""
+        args = ["snapshots", "--no-lock", f"--host={self.host}", f"--tag={TAG}"]
         return listing.snapshots(self._run("snapshots", args, undo, LIST))
 
     def forget(self, ids: Sequence[str], undo: Undo, *, then: Sequence[str] = ()) -> ForgetEnd:
@@ -130,16 +142,17 @@ class ResticRepository:
 
     def prune(self, undo: Undo) -> None:
         """Free the space of what was forgotten."""
-        raise_unless(self._run("prune", ["prune", "--quiet"], undo, WORK, locks=True))
+        raise_unless(self._runner.run(Request("prune", ["prune", "--quiet"], None, locks=True, stall=STALL), undo))
 
     def check(self, undo: Undo, *, data: str | None = None) -> CheckEnd:
         """Check structure, and `data` of the packs: "10%", "2/7", or "all"."""
         share = [] if data is None else ["--read-data"] if data == "all" else [f"--read-data-subset={data}"]
-        return listing.check(self._run("check", ["check", "--quiet", *share], undo, WORK, locks=True))
+        request = Request("check", ["check", "--quiet", *share], None, locks=True, stall=STALL)
+        return listing.check(self._runner.run(request, undo))
 
-    def dump(self, snapshot: str, path: str, stdout: int, undo: Undo, *, deadline: float | None = None) -> Read:
+    def dump(self, snapshot: str, path: str, stdout: int, undo: Undo) -> Read:
         """Start writing one stored file to the descriptor `stdout`, without a lock."""
-        request = reading.dump_request(snapshot, path, stdout, deadline)
+        request = reading.dump_request(snapshot, path, stdout)
         return Read(self._runner.start(request, undo), snapshot, path)
 
     def restore(
@@ -151,7 +164,6 @@ class ResticRepository:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         verify: bool = False,
-        deadline: float | None = None,
     ) -> RestoreEnd:
         """Restore files below `target` (empty or new), without a lock."""
         request = reading.restore_request(
@@ -160,7 +172,6 @@ class ResticRepository:
             include=include,
             exclude=exclude,
             verify=verify,
-            deadline=deadline,
         )
         return reading.restore_end(self._runner.run(request, undo))
 

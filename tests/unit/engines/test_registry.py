@@ -31,8 +31,8 @@ def test_one_engine_is_imported_alone() -> None:
     assert not loaded & {"psycopg", "sqlite3", "docker", "rich"}
 
 
-def test_find_gives_every_engine_by_its_name() -> None:
-    found = engines.find()
+def test_every_engine_is_loaded_by_its_name() -> None:
+    found = {name: engines.load(name) for name in engines.names()}
     assert set(found) >= {"files", "sqlite"}
     assert all(engine.name == name for name, engine in found.items())
     assert not [name for name in found if name.startswith("_")]

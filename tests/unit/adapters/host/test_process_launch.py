@@ -176,7 +176,6 @@ def test_lines_of_a_growing_file(undo: RunUndo) -> None:
     assert tail.lines() == []
     os.write(fd, b"o\n\nthree\nrest")
     assert tail.lines() == [b"two", b"", b"three"]
-    assert tail.rest() == b"rest"
     os.close(fd)
 
 
