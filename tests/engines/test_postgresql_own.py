@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -21,6 +22,7 @@ from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.postgresql import ENGINE, Options
 from orchestrator.engines.postgresql.connection import connect, target_of
 from orchestrator.engines.postgresql.quoting import ident
+from orchestrator.engines.postgresql.restore import UNFINISHED
 from orchestrator.engines.postgresql.roles import plan, statements
 from orchestrator.model.engine import DumpEnd, Item, Restored, Source
 from orchestrator.model.errors import (
@@ -35,6 +37,7 @@ from orchestrator.model.execution import Executor
 from orchestrator.model.secret import Secret
 from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
 from tests.engines.recording import RecordingUndo
+from tests.engines.servers.cutting import CuttingProxy
 from tests.engines.servers.postgresql import PASSWORD, SUPERUSER, PostgresServer
 from tests.engines.test_postgresql import LARGE, PROPERTIES, SCHEMA, content, databases, drop_all, made, source_of
 
@@ -623,6 +626,126 @@ class TestSwap:
             item = Item(source_of(server, database="shop"), "shop", "sql")
             assert ENGINE.swap(item, "again", "before", at, undo).name is None
             assert "'shop'" in databases(server)
+
+
+class _Exhausted:
+    """An executor that cannot start the loading client any more."""
+
+    def __init__(self, at: Executor) -> None:
+        self._at = at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._at, name)
+
+    def start(self, argv: Sequence[str], **_: object) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files", argv[0])
+
+
+class TestLostAnswers:
+    """The network fails at the worst moment: what is said afterwards is what is."""
+
+    @pytest.fixture
+    def shop(self, server: PostgresServer) -> Iterator[PostgresServer]:
+        with made(server, "shop", "CREATE TABLE old ()"):
+            yield server
+
+    def behind(self, server: PostgresServer, proxy: CuttingProxy) -> Item:
+        source = source_of(
+            server, database="shop", socket=None, host="127.0.0.1", port=proxy.port, password={"env": "X"}
+        )
+        return Item(source, "shop", "sql")
+
+    def dumped(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> bytes:
+        return good(Item(source_of(server, database="shop"), "shop", "sql"), at, undo).data
+
+    def lose(self, server: PostgresServer, proxy: CuttingProxy, at: Executor, undo: RecordingUndo) -> RestoreFailed:
+        data = self.dumped(server, at, undo)
+        with proxy, pytest.raises(RestoreFailed) as caught:
+            bring(self.behind(server, proxy), data, "again", at, undo)
+        assert proxy.cut.is_set()
+        assert_told(caught.value)
+        return caught.value
+
+    def test_create_that_did_not_arrive(self, shop: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        told = self.lose(shop, CuttingProxy(shop.port, b"CREATE DATABASE"), at, undo)
+        assert "exists now" not in told.message
+        assert "'again'" not in databases(shop)
+
+    def test_create_whose_answer_is_lost(self, shop: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        told = self.lose(shop, CuttingProxy(shop.port, b"CREATE DATABASE", "after"), at, undo)
+        assert "it exists now, empty" in told.message
+        assert told.hint == 'if it is empty: DROP DATABASE "again"'
+        assert "'again'" in databases(shop)
+
+    def test_create_and_then_no_server(self, shop: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        told = self.lose(shop, CuttingProxy(shop.port, b"CREATE DATABASE", "after", for_good=True), at, undo)
+        assert "whether it exists now is not known" in told.message
+
+    @pytest.mark.parametrize("word", [b"COMMENT ON DATABASE", b"ANALYZE"])
+    def test_what_was_created_is_dropped(
+        self, word: bytes, shop: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        self.lose(shop, CuttingProxy(shop.port, word), at, undo)
+        assert "'again'" not in databases(shop)
+
+    def test_no_client_can_be_started(self, shop: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        data = self.dumped(shop, at, undo)
+        item = Item(source_of(shop, database="shop"), "shop", "sql")
+        with pytest.raises(RestoreFailed, match="Too many open files"):
+            bring(item, data, "again", cast("Executor", _Exhausted(at)), undo)
+        assert "'again'" not in databases(shop)
+
+    def test_rest_of_a_killed_restore_is_named(self, shop: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        data = self.dumped(shop, at, undo)
+        shop.psql("CREATE DATABASE again")
+        shop.psql(f"COMMENT ON DATABASE again IS '{UNFINISHED}'")
+        with pytest.raises(RestoreFailed, match="under way or was killed") as caught:
+            bring(Item(source_of(shop, database="shop"), "shop", "sql"), data, "again", at, undo)
+        assert 'DROP DATABASE "again"' in (caught.value.hint or "")
+
+    def test_a_property_that_is_cut_off_is_a_finding(
+        self, shop: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        data = self.dumped(shop, at, undo)
+        with CuttingProxy(shop.port, b"ALTER DATABASE") as proxy:
+            restored = bring(self.behind(shop, proxy), data, "again", at, undo)
+        assert any("the owner of 'again' did not come back" in finding.message for finding in restored.findings)
+        assert "'again'" in databases(shop)
+
+    @pytest.mark.parametrize(
+        ("word", "when", "swapped"),
+        [
+            (b"RENAME", "before", False),
+            (b"RENAME", "after", False),
+            (b"COMMIT", "before", False),
+            (b"COMMIT", "after", True),
+        ],
+    )
+    def test_swap(
+        self, word: bytes, when: Any, swapped: bool, shop: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        shop.psql("CREATE DATABASE again")
+        shop.psql("CREATE TABLE new ()", "again")
+        with CuttingProxy(shop.port, word, when) as proxy:
+            item = self.behind(shop, proxy)
+            if swapped:
+                kept = ENGINE.swap(item, "again", "before", at, undo)
+                assert kept.name == "before"
+                assert [finding.level for finding in kept.findings] == ["warning"]
+            else:
+                with pytest.raises(RestoreFailed, match="nothing was changed") as caught:
+                    ENGINE.swap(item, "again", "before", at, undo)
+                assert_told(caught.value)
+        assert proxy.cut.is_set()
+        assert shop.psql(TABLES, "shop") == ("new" if swapped else "old")
+        assert ("'before'" in databases(shop), "'again'" in databases(shop)) == (swapped, not swapped)
+
+    def test_swap_of_which_nothing_is_known(self, shop: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        shop.psql("CREATE DATABASE again")
+        proxy = CuttingProxy(shop.port, b"COMMIT", "after", for_good=True)
+        with proxy, pytest.raises(RestoreFailed, match="is not known") as caught:
+            ENGINE.swap(self.behind(shop, proxy), "again", "before", at, undo)
+        assert "if there is no 'again' any more" in (caught.value.hint or "")
 
 
 class TestOptions:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -176,7 +177,8 @@ def together(session: Session, statements: Sequence[str]) -> None:
             session.execute(statement)
         session.execute("COMMIT")
     except ResguardoError:
-        session.execute("ROLLBACK")
+        with suppress(ResguardoError):  # a lost session cannot, and the server does it by itself
+            session.execute("ROLLBACK")
         raise
 
 

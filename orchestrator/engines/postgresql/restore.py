@@ -9,12 +9,20 @@ from dataclasses import dataclass, replace
 from orchestrator.engines.postgresql import properties
 from orchestrator.engines.postgresql.connection import NAME_BYTES, Session, Target, connect, one_line, target_of
 from orchestrator.engines.postgresql.incoming import Incoming
+from orchestrator.engines.postgresql.lost import Backend, afterwards, backend_of
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.properties import ROLES_HINT, Properties
 from orchestrator.engines.postgresql.quoting import ident, literal
 from orchestrator.engines.postgresql.tools import Tools, choose
 from orchestrator.model.engine import Data, Item, Restored
-from orchestrator.model.errors import DataDamaged, Interrupted, Precondition, ResguardoError, RestoreFailed
+from orchestrator.model.errors import (
+    DataDamaged,
+    Interrupted,
+    Precondition,
+    ResguardoError,
+    RestoreFailed,
+    ServerUnreachable,
+)
 from orchestrator.model.execution import Executor, Exit, Finding, Undo
 from orchestrator.model.waiting import poll
 
@@ -32,18 +40,23 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
     check_name(to)
     with connect(target, options.maintenance) as session:
         if exists(session, to):
-            raise RestoreFailed(f"database {to!r} exists already", "choose another name, or drop it yourself")
+            raise _taken(session, to)
         tools = choose(at, undo, session.version, options.tools)
         session.steady()
         with Incoming(data) as incoming:
             custom = item.extension == "pgdump"
             head = incoming.head(_described_custom if custom else properties.complete, _HEAD)
-            found, notes = _create(session, to, head, custom=custom)
+            backend = backend_of(session)
+            try:
+                found, notes = _create(session, to, head, custom=custom)
+            except ResguardoError as error:
+                raise _not_created(error, target, options, to, backend) from error
             loading = _Loading(item, target, to, tools, incoming, at, undo)
             try:
+                session.execute(f"COMMENT ON DATABASE {ident(to)} IS {literal(UNFINISHED)}")
                 notes += loading.load(_without_unknown(head, session) if not custom else head, custom=custom)
                 notes += _finish(session, target, to, found, item.source.timeout)
-            except ResguardoError as error:
+            except (ResguardoError, OSError) as error:
                 raise _cleaned(error, target, options, to) from error
     return Restored(to, tuple(notes))
 
@@ -60,22 +73,28 @@ def exists(session: Session, name: str) -> bool:
     return bool(session.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]))
 
 
+def _taken(session: Session, name: str) -> RestoreFailed:
+    if session.value("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [name]) == (
+        UNFINISHED
+    ):
+        text = f"database {name!r} exists already: a restore that is under way or was killed made it"
+        return RestoreFailed(text, f"when no restore is under way: DROP DATABASE {ident(name)}")
+    return RestoreFailed(f"database {name!r} exists already", "choose another name, or drop it yourself")
+
+
 def _described_custom(head: bytes) -> bool:
     return not b"PGDMP".startswith(head[:5]) or properties.archived(head) is not None
 
 
 def _create(session: Session, to: str, head: bytes, *, custom: bool) -> tuple[Properties | None, list[Finding]]:
+    """Create the database, empty; what the dump tells of it comes back, too. Raises ResguardoError."""
     notes = []
     found = None if custom else properties.parse(head)
     options = properties.archived(head) if custom else None
-    try:
-        if options is not None:
-            properties.create_archived(session, to, options)
-        else:
-            properties.create(session, to, found)
-    except ResguardoError as error:
-        raise _not_created(error, to) from error
-    session.execute(f"COMMENT ON DATABASE {ident(to)} IS {literal(UNFINISHED)}")
+    if options is not None:
+        properties.create_archived(session, to, options)
+    else:
+        properties.create(session, to, found)
     if found is None and options is None:
         text = f"the dump does not tell the encoding and locale of {to!r}: it has the server's default ones"
         notes.append(Finding("warning", text, "compare them with the original's: \\l in psql shows them"))
@@ -85,13 +104,29 @@ def _create(session: Session, to: str, head: bytes, *, custom: bool) -> tuple[Pr
     return found, notes
 
 
-def _not_created(error: ResguardoError, to: str) -> ResguardoError:
+def _not_created(error: ResguardoError, target: Target, options: Options, to: str, backend: Backend) -> ResguardoError:
+    if isinstance(error, ServerUnreachable):
+        return _perhaps_created(error, target, options, to, backend)
     if isinstance(error, Precondition) and not isinstance(error, RestoreFailed):
         return RestoreFailed(
             f"database {to!r} cannot be created: {error.message}", "the role needs CREATEDB: set restore_user"
         )
     hint = "install the locale on the server and restart it" if "locale" in error.message else error.hint
     return RestoreFailed(f"database {to!r} cannot be created: {error.message}", hint)
+
+
+def _perhaps_created(
+    error: ResguardoError, target: Target, options: Options, to: str, backend: Backend
+) -> ResguardoError:
+    """The answer was lost. A database of that name may by now be somebody else's: it is told, and not dropped."""
+    text, drop_it = f"database {to!r} cannot be created: {error.message}", f"DROP DATABASE {ident(to)}"
+    try:
+        with afterwards(target, options.maintenance, backend) as session:
+            if not exists(session, to):
+                return RestoreFailed(text, error.hint)
+    except ResguardoError as blind:
+        return RestoreFailed(f"{text}; whether it exists now is not known: {blind.message}", f"if it does: {drop_it}")
+    return RestoreFailed(f"{text}; it exists now, empty, if nobody else made it", f"if it is empty: {drop_it}")
 
 
 def _without_unknown(head: bytes, session: Session) -> bytes:
@@ -193,17 +228,18 @@ def _finish(session: Session, target: Target, to: str, found: Properties | None,
     return [] if found is None else properties.apply(session, to, found)
 
 
-def _cleaned(error: ResguardoError, target: Target, options: Options, to: str) -> ResguardoError:
+def _cleaned(error: ResguardoError | OSError, target: Target, options: Options, to: str) -> ResguardoError:
     """Drop the half-made database, which is ours; say so when that fails."""
+    reason, hint = (error.message, error.hint) if isinstance(error, ResguardoError) else (one_line(error), None)
     try:
         with connect(replace(target, wait=poll), options.maintenance) as session:
             drop(session, to)
     except ResguardoError as left:
-        text = f"{error.message}; the half-made database {to!r} is still there: {left.message}"
+        text = f"{reason}; the half-made database {to!r} is still there: {left.message}"
         return RestoreFailed(text, f"DROP DATABASE {ident(to)}")
     if isinstance(error, (DataDamaged, Interrupted, RestoreFailed)):
         return error
-    return RestoreFailed(f"restoring into {to!r} failed: {error.message}", error.hint)
+    return RestoreFailed(f"restoring into {to!r} failed: {reason}", hint)
 
 
 def drop(session: Session, name: str) -> None:

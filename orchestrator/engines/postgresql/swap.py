@@ -8,8 +8,10 @@ everything is as it was. Source: RenameDatabase and CountOtherDBBackends in Post
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
-from orchestrator.engines.postgresql.connection import Session, maintenance
+from orchestrator.engines.postgresql.connection import Session, maintenance, target_of
+from orchestrator.engines.postgresql.lost import Backend, afterwards, backend_of
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.restore import check_name, exists
 from orchestrator.model.engine import Item, Kept, Original
@@ -36,7 +38,10 @@ def original(item: Item) -> Original:
 
 
 def swap(item: Item, to: str, kept: str) -> Kept:
-    """Rename the original to `kept` and `to` to the original's name. Raises RestoreFailed; then nothing has changed."""
+    """Rename the original to `kept` and `to` to the original's name.
+
+    Raises RestoreFailed; then nothing has changed, or the message says that this is not known.
+    """
     check_name(kept)
     with maintenance(item.source) as session, maintenance(item.source) as helper:
         if item.source.options.maintenance in {item.name, to}:
@@ -47,20 +52,46 @@ def swap(item: Item, to: str, kept: str) -> Kept:
         replaced = exists(session, item.name)
         if replaced and exists(session, kept):
             raise RestoreFailed(f"database {kept!r} exists already", "choose another name to keep the original under")
-        session.execute("BEGIN")
+        backend = backend_of(session)
         try:
+            session.execute("BEGIN")
             session.execute("SET LOCAL lock_timeout = '30s'")
             if replaced:
                 _rename(session, helper, item.name, kept)
             _rename(session, helper, to, item.name)
-            session.execute("COMMIT")
         except ResguardoError as error:
-            session.execute("ROLLBACK")
-            raise RestoreFailed(
-                f"{to!r} could not take the place of {item.name!r}, nothing was changed: {error.message}",
-                "end its sessions, prepared transactions and slots; the role must own both, or be a superuser",
-            ) from error
-    return Kept(kept if replaced else None)
+            with suppress(ResguardoError):  # a session that is lost cannot; what was not committed is not done
+                session.execute("ROLLBACK")
+            raise _unchanged(item, to, error) from error
+        try:
+            session.execute("COMMIT")
+            notes: tuple[Finding, ...] = ()
+        except ResguardoError as error:
+            notes = (_looked_again(item, to, backend, error),)
+    return Kept(kept if replaced else None, notes)
+
+
+def _unchanged(item: Item, to: str, error: ResguardoError) -> RestoreFailed:
+    return RestoreFailed(
+        f"{to!r} could not take the place of {item.name!r}, nothing was changed: {error.message}",
+        "end its sessions, prepared transactions and slots; the role must own both, or be a superuser",
+    )
+
+
+def _looked_again(item: Item, to: str, backend: Backend, error: ResguardoError) -> Finding:
+    """Return the finding that a swap whose COMMIT got no answer was done. Raises RestoreFailed: not done, not known."""
+    try:
+        with afterwards(target_of(item.source, "restore"), item.source.options.maintenance, backend) as session:
+            swapped = not exists(session, to)
+    except ResguardoError as blind:
+        raise RestoreFailed(
+            f"whether {to!r} took the place of {item.name!r} is not known: {error.message}; then: {blind.message}",
+            f"list the databases: it did if there is no {to!r} any more",
+        ) from error
+    if not swapped:
+        raise _unchanged(item, to, error) from error
+    text = f"the server's answer was lost when {to!r} took the place of {item.name!r}; a look showed that it did"
+    return Finding("warning", text, "see the server's log")
 
 
 def _rename(session: Session, helper: Session, name: str, new: str) -> None:
