@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.context import CliContext
 from orchestrator.cli.plan import show_plan
+from orchestrator.model.errors import UsageError
 
 
 @click.command("backup")
@@ -31,6 +32,8 @@ def command(
     from orchestrator.cli.acting import act, job_of, open_app  # noqa: PLC0415 - start-up
     from orchestrator.runs import backup as runs  # noqa: PLC0415
 
+    if dry_run and (wait or new_machine):
+        raise UsageError("--dry-run waits for nobody and takes nothing over", "leave out --wait and --new-machine")
     app = open_app(ctx, acting=not dry_run)
 
     def request() -> runs.BackupRequest:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.context import CliContext
+from orchestrator.model.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.app import App
@@ -23,6 +24,10 @@ def command(ctx: CliContext, dry_run: bool, simulate: str | None, force: bool, w
     from orchestrator.cli.acting import act, open_app  # noqa: PLC0415 - start-up
     from orchestrator.runs import retention as runs  # noqa: PLC0415
 
+    if simulate and (force or wait):
+        raise UsageError("--simulate only looks ahead", "leave out --force and --wait")
+    if dry_run and wait:
+        raise UsageError("--dry-run waits for nobody", "leave out --wait")
     app = open_app(ctx, acting=not (dry_run or simulate))
     if simulate:
         return _simulate(ctx, app, simulate)

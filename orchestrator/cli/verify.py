@@ -21,6 +21,8 @@ def command(ctx: CliContext, quick: bool, data: str | None, point: str | None, w
 
     if quick and (data or point):
         raise UsageError("--quick reads no data", "leave out --data and --point")
+    if point and data:
+        raise UsageError("--point reads one restore point, all of it", "leave out --data or --point")
     chosen = None if data is None else _share(data)
     app = open_app(ctx, acting=True)
     share = "" if quick else chosen or app.config.policy.check.data
