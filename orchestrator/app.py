@@ -20,7 +20,7 @@ from orchestrator.adapters.catalog import SqliteCatalog, set_aside
 from orchestrator.adapters.executor import HostExecutor
 from orchestrator.adapters.intake import HostIntakes
 from orchestrator.adapters.interrupts import PROCESS
-from orchestrator.adapters.lock import RunLock
+from orchestrator.adapters.lock import RunLock, shared_locks
 from orchestrator.adapters.logs import EventLog
 from orchestrator.adapters.notify import AppriseNotifier
 from orchestrator.adapters.restic import ResticRepository, Settings, settle_locks
@@ -143,7 +143,7 @@ class App:
             notifier=self._notifier(),
             open_intake=self._open_intake,
             stage=FileStage(),
-            lock=RunLock(self.state, self.command).acquire,
+            lock=self._lock,
             open_undo=lambda run, also: RunUndo(self.state, run, also=also),
             here=self._surroundings(repositories),
             clock=self.clock,
@@ -224,6 +224,13 @@ class App:
 
     def _staging(self, place: str, undo: Undo) -> AbstractContextManager[str]:
         return private.staging_dir(self.state, undo, place)
+
+    def _lock(self, wait: float) -> AbstractContextManager[None]:
+        """Return the run lock: of this policy, and of its host name in each repository."""
+        policy, stores = self.config.policy, self.box.repositories.values()
+        places = [os.path.realpath(path) if (path := store.local_path()) else store.describe() for store in stores]
+        shared = shared_locks(self.state.shared_locks, policy.host, places)
+        return RunLock(self.state, self.command, shared=shared).acquire(wait)
 
     def _open_intake(self, undo: Undo) -> Intake:
         """Open an intake in the run's socket directory, which is made with the run's first one and gone with its undo.

@@ -89,6 +89,16 @@ class StateFolder:
             return _private(f"/run/resguardo/{self.id}")
         return self._folder("runtime")
 
+    @property
+    def shared_locks(self) -> str:
+        """The folder for locks between all policies of this user on this machine, whatever RESGUARDO_STATE says."""
+        if os.geteuid() == 0:
+            base = "/run" if os.access("/run", os.W_OK) else "/var/lib"
+        else:
+            home = self._environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+            base = self._environ.get("XDG_RUNTIME_DIR") or home
+        return _private(os.path.join(base, "resguardo", "locks"), "lock folder", "XDG_RUNTIME_DIR")
+
     def use_staging(self, folder: str) -> None:
         """Let small dumps wait below a folder of the user's (`staging.dir` of the policy); "auto": as without it."""
         self._staging = "" if folder == "auto" else os.path.join(os.path.realpath(folder), f"resguardo-{self.id}")

@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.adapters.launch import launch
-from orchestrator.adapters.lock import RunLock
+from orchestrator.adapters.lock import RunLock, shared_locks
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.errors import Interrupted, RunLocked
@@ -84,6 +84,21 @@ def test_a_file_that_was_unlinked_while_it_was_waited_for_is_not_enough(state: S
         assert not got, "two runs hold the lock"
     waiting.join(20)
     assert got == [True]
+
+
+def test_two_policies_of_one_host_and_repository_wait_for_each_other(tmp_path: Path) -> None:
+    one, other = (
+        StateFolder("/etc/policy.yml", {"RESGUARDO_STATE": str(tmp_path / name)}) for name in ("one", "other")
+    )
+    shared = shared_locks(str(tmp_path), "hub-01", ["/srv/repository"])
+    elsewhere = shared_locks(str(tmp_path), "hub-02", ["/srv/repository"])
+    with RunLock(one, "backup", shared=shared).acquire():
+        with pytest.raises(RunLocked, match="'backup', process"), RunLock(other, "prune", shared=shared).acquire():
+            pass
+        with RunLock(other, "prune", shared=elsewhere).acquire():
+            pass
+    with RunLock(other, "prune", shared=shared).acquire():
+        pass
 
 
 def _opened_by_me(path: str) -> bool:
