@@ -150,7 +150,7 @@ def test_points_stay_listed_with_all_they_earned_until_it_is_proved_that_they_we
             assert box.catalog.points()[-1].state is State.RESTORED
             learnt(box, repository)
         assert repository.reads == []
-        repository.stored.pop(f"commit-{manifest_of(0).point}")
+        repository.stored.pop(f"commit-{manifest_of(4).point}")
         assert "lacks 1 of" in look(box, cast("Any", repository), "", UNDO).brakes[0], "no mark excuses a later loss"
 
 
