@@ -68,6 +68,11 @@ class Found:
         return f"{least}{len(self.names)} {'entry' if len(self.names) == 1 else 'entries'}"
 
     @property
+    def be(self) -> str:
+        """The verb that agrees with `number`."""
+        return "is" if len(self.names) == 1 else "are"
+
+    @property
     def some(self) -> str:
         """The first few names, for people."""
         rest = len(self.names) - _FEW
@@ -116,12 +121,11 @@ def lacking(path: str, kept: str, options: Options) -> Iterator[Finding]:
     names = [name for name in missing.names if _was_left_out(path, kept, name, options)]
     out, other = Found(tuple(names), missing.whole), Found(tuple({*missing.names} - {*names}), missing.whole)
     if out.names:
-        text = f"{path!r}: {out.number} excluded from backups are in the kept copy alone: {out.some}"
+        text = f"{path!r}: {out.number} excluded from backups {out.be} in the kept copy alone: {out.some}"
         yield Finding("warning", text, _copying(path, kept, out))
     if other.names:
-        text = (
-            f"{path!r}: {other.number} more are in the kept copy alone, newer than the restore point or excluded then"
-        )
+        where = f"more {other.be} in the kept copy alone, newer than the restore point or excluded then"
+        text = f"{path!r}: {other.number} {where}"
         yield Finding("info", text, f"diff -rq {shlex.quote(path)} {shlex.quote(kept)}")
 
 

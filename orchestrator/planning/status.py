@@ -11,6 +11,7 @@ from orchestrator.model.ports import CheckRecord
 from orchestrator.model.record import Event, RunRecord, ServiceRecord
 
 Place = tuple[str, str]  # service, tier
+_MOST_WARNINGS = 3  # named; the rest is counted
 SKEW = timedelta(hours=1)
 ACT = frozenset({"overdue", "damaged", "failed", "none", "clock", "partial"})  # levels that ask for action
 
@@ -20,7 +21,8 @@ class ServiceStatus:
     """One service and tier.
 
     level: proven (green) · unproven · partial · overdue · damaged · failed · none · clock (act) · retired.
-    newest: its newest whole point · proven: the newest proven one.
+    newest: its newest whole point · proven: the newest proven one · warned: it is well, but the backup that made its
+    newest point warned of a source; the message says of what.
     """
 
     service: str
@@ -30,6 +32,7 @@ class ServiceStatus:
     newest: Point | None = None
     proven: Point | None = None
     points: int = 0
+    warned: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,22 @@ def _service(
     proven = max((point for point in whole if point.state >= State.PROVEN), key=lambda point: point.time, default=None)
     latest = max(points, key=lambda point: point.time, default=None)
     level, message = _level(newest, proven, latest, now, limit, _failure(place, latest, runs))
-    return ServiceStatus(*place, level, message, newest, proven, len(points))
+    warnings = _warnings(latest, runs) if latest and level not in ACT else ""
+    return ServiceStatus(*place, level, _said(message, warnings), newest, proven, len(points), bool(warnings))
+
+
+def _warnings(point: Point, runs: Sequence[RunRecord]) -> str:
+    """Return what the backup that made a point warned of: an empty folder, a source far smaller than usual."""
+    names = {source.name for source in point.sources}
+    told = [
+        f"{event.source}: {event.message}"
+        for run in runs
+        if run.id == point.run
+        for event in run.events
+        if event.name == "source.warning" and event.service == point.service and event.source in names
+    ]
+    more = [f"and {len(told) - _MOST_WARNINGS} more"] if len(told) > _MOST_WARNINGS else []
+    return "; ".join([*told[:_MOST_WARNINGS], *more])
 
 
 def _level(  # noqa: PLR0911 - one return per level
@@ -140,8 +158,8 @@ def _level(  # noqa: PLR0911 - one return per level
     return "proven", f"proven by {proven.id}"
 
 
-def _said(message: str, failure: str) -> str:
-    return f"{message}; {failure}" if failure else message
+def _said(message: str, more: str) -> str:
+    return f"{message}; {more}" if more else message
 
 
 def _flaws(point: Point) -> str:

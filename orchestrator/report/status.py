@@ -8,6 +8,7 @@ from datetime import datetime
 from orchestrator.model.record import Event
 from orchestrator.planning.select import REBUILD
 from orchestrator.planning.status import ACT, RepositoryStatus, ServiceStatus, Status
+from orchestrator.report.run_text import result_word
 from orchestrator.report.table import table
 from orchestrator.report.units import age, count, flat, safe, when
 
@@ -23,7 +24,8 @@ def status_text(status: Status, now: datetime) -> str:
     parts.append("\n".join(_repository(repository, now) for repository in status.repositories))
     if status.last_run:
         run = status.last_run
-        parts.append(f"last backup: {run.result}, {age(run.ended, now)} ago ({run.id})")
+        words = result_word(run.result) if run.result == "attention" else run.result
+        parts.append(f"last backup: {words}, {age(run.ended, now)} ago ({run.id})")
     if status.waiting:
         parts.append(f"{count(status.waiting, 'notification')} not delivered yet")
     if status.events:
@@ -45,9 +47,10 @@ def sentence(status: Status) -> str:
         return safe("; ".join(troubles))
     if not living:
         return "services.yml names nothing to back up"
+    warned = ", with warnings (see WHY)" if any(service.warned for service in living) else ""
     if not all(service.level == "proven" for service in living):
-        return "everything is backed up; not everything is proven"
-    return "everything is backed up and proven"
+        return f"everything is backed up{warned}; not everything is proven"
+    return f"everything is backed up and proven{warned}"
 
 
 def _act(act: Sequence[ServiceStatus], living: int) -> str:

@@ -168,3 +168,18 @@ def test_what_keeps_retention_from_its_work_is_named() -> None:
         if (found := retention_trouble([braked(1, name)], None))
     ]
     assert words == ["locked out", "refused", "failing"]
+
+
+def test_what_the_newest_backup_warned_of_is_noted_and_asks_for_nothing() -> None:
+    newest, before = point(NOW - HOUR, sources=(source("files"),)), point(NOW - 2 * HOUR, sources=(source("files"),))
+    warned = [
+        Event(NOW, "source.warning", "warning", f"warning {number}", service="hub", source=name)
+        for number, name in enumerate(["files", "cache", "files", "files", "files"])
+    ]
+    other = Event(NOW, "source.warning", "warning", "another's", service="mail", source="files")
+    runs = [replace(run(1, "success", taken("hub"), events=(*warned, other)), id=newest.run)]
+    found = hub([newest, before], *runs)
+    assert (found.level, found.warned, exit_code(found)) == ("unproven", True, 0)
+    listed = "files: warning 0; files: warning 2; files: warning 3; and 1 more"
+    assert found.message == f"committed, never proven by a drill; {listed}"
+    assert not hub([newest, before], replace(runs[0], id=before.run)).warned

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.model.engine import Facts, Item, Source
 from orchestrator.model.point import PointItem, PointSource, State
-from orchestrator.model.record import Event, RestoredItem, SourceRecord
+from orchestrator.model.record import Event, RestoredItem, ServiceRecord, SourceRecord
 from orchestrator.model.secret import Secret
 from orchestrator.planning.backup import BackupPlan, Limits, Probed, Trouble, plan_points
 from orchestrator.planning.guard import brakes
@@ -19,6 +19,7 @@ from orchestrator.planning.spans import Span
 from orchestrator.planning.status import RepositoryStatus, RetentionTrouble, Status, services
 from orchestrator.planning.tidy import Orphan, RetentionPlan
 from orchestrator.report.document import document, plain, restore_points, run_document
+from orchestrator.report.run_text import headline
 from orchestrator.report.status import rebuilt_text, status_text
 from orchestrator.report.text import (
     plan_text,
@@ -30,7 +31,7 @@ from orchestrator.report.text import (
     simulation_text,
 )
 from tests.unit.planning.points import Rules, point, source
-from tests.unit.report.records import FAILED, RUN, START
+from tests.unit.report.records import BROKEN, FAILED, RUN, START
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 
@@ -57,9 +58,34 @@ def test_a_runs_summary() -> None:
 
 def test_failures_are_told_with_reason_and_hint() -> None:
     text = run_text(FAILED)
-    assert "result     backup finished in part on hub-01: 1 of 3 sources not taken (exit 3)" in text
+    assert "result     backup finished in part on hub-01: 1 failed of 3 sources (exit 3)" in text
     assert "hub/mail failed: server 10.0.0.9 does not answer\n  HINT: start it" in text
     assert "hub/mail: old server\n  HINT: update it" in text
+
+
+def test_one_cause_for_everything_is_said_once_without_every_place() -> None:
+    cause = "the key file /k does not exist"
+    source = SourceRecord("files", "files", "failed", error=cause, hint="put it back")
+    lost = [
+        ServiceRecord(name, "default", (source, replace(source, name="main")), error=cause, hint="put it back")
+        for name in ("home", "hub")
+    ]
+    record = replace(FAILED, result="failed", exit_code=4, services=tuple(lost), error=f"home: {cause}")
+    text = run_text(replace(record, repositories=(), events=()))
+    assert text.endswith(f"\n\nnothing was backed up: {cause}\n  HINT: put it back")
+    assert text.count(cause) == 1
+    other = replace(lost[1], error="no source could be stored", sources=(replace(source, error="gone"),))
+    text = run_text(replace(record, services=(lost[0], other)))
+    assert f"\nhome: {cause}\nhub: no source could be stored\nhub/files failed: gone\n  HINT" in text
+    assert "nothing was backed up" not in text
+
+
+def test_the_headline_counts_what_failed_and_what_is_partial_apart() -> None:
+    part = replace(FAILED.services[0], sources=(replace(BROKEN, state="partial"),))
+    assert headline(replace(FAILED, services=(part,))) == "backup finished in part on hub-01: 1 partial of 1 source"
+    both = replace(part, sources=(*part.sources, BROKEN, BROKEN, FAILED.services[0].sources[0]))
+    found = headline(replace(FAILED, services=(both,)))
+    assert found == "backup finished in part on hub-01: 2 failed, 1 partial of 4 sources"
 
 
 def test_a_cause_and_a_hint_are_said_once_with_all_that_they_struck() -> None:
@@ -162,7 +188,7 @@ def test_a_backup_whose_retention_was_refused_says_it_once_with_a_hint() -> None
     message = "nothing was removed from repository local: the rules would remove 9 of 10 restore points of hub"
     braked = Event(START, "retention.braked", "warning", message, repository="local", hint="look first")
     local = replace(RUN.repositories[0], retention="retention refused", error=message)
-    text = run_text(replace(RUN, result="partial", exit_code=1, repositories=(local,), events=(braked,)))
+    text = run_text(replace(RUN, result="attention", exit_code=1, repositories=(local,), events=(braked,)))
     assert "result     backup stored everything, but needs attention, on hub-01 (exit 1)" in text
     assert f"\nretention: {message}\n  HINT: look first" in text
     assert text.count(message) == 1
@@ -293,3 +319,20 @@ def test_documents_hold_no_secrets_and_no_live_objects() -> None:
     assert (body["secret"], body["state"], body["set"]) == ("***", "proven", [1, 2])
     with pytest.raises(TypeError, match="not for a document: object"):
         plain(object())
+
+
+def test_status_never_calls_a_run_partial_whose_points_are_whole() -> None:
+    run = replace(RUN, result="attention", exit_code=1)
+    judged = services([point(NOW)], [("hub", "default")], NOW, timedelta(hours=26))
+    text = status_text(Status("hub-01", judged, (), run, 0, ()), NOW)
+    assert "last backup: stored everything, but needs attention, " in text
+
+
+def test_what_a_backup_warned_of_stands_in_the_first_line_and_below_why() -> None:
+    made = point(NOW, sources=(source("files"),))
+    empty = Event(NOW, "source.warning", "warning", "'/srv': is empty", service="hub", source="files")
+    run = replace(RUN, id=made.run, events=(empty,))
+    judged = services([made], [("hub", "default")], NOW, timedelta(hours=26), [run])
+    text = status_text(Status("hub-01", judged, (), run, 0, ()), NOW)
+    assert text.startswith("everything is backed up, with warnings (see WHY); not everything is proven")
+    assert "committed, never proven by a drill; files: '/srv': is empty" in text

@@ -83,10 +83,18 @@ def test_a_failed_check_does_not_undo_the_backup(tmp_path: Path) -> None:
     repository = FakeRepository(damage=("pack 12 is damaged",))
     box = box_of(tmp_path, repository, FakeEngine(), "main")
     record = run(box)
-    assert record.exit_code == 1
+    assert (record.result, record.exit_code) == ("attention", 1)
     assert len(box.catalog.points()) == 1
-    assert "verify.failed" in names(record)
+    assert names(record) == ["verify.failed", "run.attention"]
+    assert record.events[-1].message.startswith("backup stored everything, but needs attention: ")
+    assert "partial" not in {event.severity for event in record.events}
     assert "pack 12 is damaged" in record.repositories[0].error
+
+
+def test_a_partial_point_stays_partial_whatever_else_needs_attention(tmp_path: Path) -> None:
+    repository = FakeRepository(damage=("pack 12 is damaged",))
+    record = run(box_of(tmp_path, repository, FakeEngine(cut=["bad"]), "bad", "good"))
+    assert (record.result, record.exit_code, record.events[-1].name) == ("partial", 1, "run.partial")
 
 
 def test_a_check_that_cannot_run_gives_its_own_code(tmp_path: Path) -> None:
