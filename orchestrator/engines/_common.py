@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 
 from orchestrator.model.execution import Finding
 
+_OCTAL = re.compile(rb"\\([0-7]{3})")  # how mountinfo writes space, tab, newline and backslash
 _AT_FDCWD = -100  # <fcntl.h>
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
 
@@ -50,6 +52,18 @@ def exchange(one: str, other: str) -> bool:
     if code in (errno.ENOSYS, errno.EINVAL):
         return False
     raise OSError(code, os.strerror(code), one, None, other)
+
+
+def mounts_below(path: str) -> list[str]:
+    """Return where something is mounted below a path, links resolved. Source: proc(5), mountinfo, field 5."""
+    inside = os.fsencode(os.path.realpath(path)).rstrip(b"/") + b"/"
+    with open("/proc/self/mountinfo", "rb") as stream:
+        points = [_OCTAL.sub(_character, line.split(b" ")[4]) for line in stream]
+    return [os.fsdecode(point) for point in points if point.startswith(inside)]
+
+
+def _character(escape: re.Match[bytes]) -> bytes:
+    return bytes([int(escape[1], 8)])
 
 
 def users_of(files: set[tuple[int, int]]) -> list[str]:

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from orchestrator.engines._common import compare, exchange, sync_folder
+from orchestrator.engines._common import compare, exchange, mounts_below, sync_folder
 from orchestrator.engines._excluded import announced, lacking, left_out
 from orchestrator.engines._patterns import expression
 from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, Original, PathSet, Restored, Source
 from orchestrator.model.errors import Bug, Precondition, ResguardoError, RestoreFailed, RightsMissing
-from orchestrator.model.execution import Executor, Finding, Undo
+from orchestrator.model.execution import Executor, Finding, PutBack, Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.policy.base import Flag, PolicyModel
 from orchestrator.policy.fault import fault
@@ -43,7 +43,9 @@ def _marker(text: str) -> str:
 class Options(PolicyModel):
     """paths: files and folders · the others are restic's: patterns, marker files (`NAME` or `NAME:HEADER`), a size."""
 
-    paths: list[LocalPath] = Field(min_length=1, description="Files and folders.")
+    paths: list[LocalPath] = Field(
+        min_length=1, description="Files and folders; one that is missing makes the source partial."
+    )
     exclude: list[Annotated[str, AfterValidator(_pattern)]] = Field(
         default_factory=list, description="restic's exclude patterns."
     )
@@ -76,13 +78,16 @@ class FilesEngine:
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
         """Look at every path, not below it: a walk would double restic's work."""
         del at, undo
-        return Facts((Item(source, ITEM, ""),), findings=tuple(_notes(source.options, _checked(source.options))))
+        taken, _ = _checked(source.options)
+        return Facts((Item(source, ITEM, ""),), findings=tuple(_notes(source.options, taken)))
 
     def paths(self, item: Item) -> PathSet:
-        """Return the paths, each looked at once more, with the user's excludes."""
+        """Return the paths that can be taken, each looked at once more, with the user's excludes."""
         options = item.source.options
+        taken, lacking = _checked(options)
         return PathSet(
-            paths=_checked(options),
+            paths=taken,
+            lacking=lacking,
             excludes=tuple(options.exclude),
             exclude_if_present=tuple(options.exclude_if_present),
             exclude_larger_than=str(options.exclude_larger_than) if options.exclude_larger_than else None,
@@ -123,7 +128,7 @@ class FilesEngine:
         `kept` is `NAME_before_TIME`: each path's old tree gets its own name and that ending. All are looked at before
         the first is touched; a failure takes back what was done.
         """
-        del at, undo
+        del at
         ending = kept[kept.rfind(BEFORE) :] if BEFORE in kept else f"_{os.path.basename(kept)}"
         moves = [(to + path, path, path + ending) for path in _outermost(item.source.options.paths)]
         for move in moves:
@@ -132,7 +137,7 @@ class FilesEngine:
         with ExitStack() as back:
             for new, path, keep in moves:
                 try:
-                    _move(new, path, keep, back)
+                    _move(new, path, keep, back, undo)
                 except OSError as error:
                     reason = f"{path!r}: {error.strerror}; all paths were put back"
                     raise RestoreFailed(reason, "mend it, then try again") from error
@@ -151,15 +156,17 @@ def _absent(to: str, path: str, *, counted: bool) -> Finding:
     return Finding("warning", text, f"see what lies below {to!r}")
 
 
-def _checked(options: Options) -> tuple[str, ...]:
-    """Return the paths, each once. Raises Precondition or RightsMissing that names every wrong one."""
-    paths = tuple(dict.fromkeys(options.paths))
-    wrong = [trouble for path in paths if (trouble := _trouble(path, options)) is not None]
-    if len(wrong) > 1:
+def _checked(options: Options) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    """Return the paths that can be taken, each once, and why others cannot: one of them must not stop the rest.
+
+    Raises Precondition or RightsMissing, naming every path, when none can be taken.
+    """
+    found = {path: _trouble(path, options) for path in options.paths}
+    wrong = [trouble for trouble in found.values() if trouble is not None]
+    if len(wrong) == len(found):
         raise type(wrong[0])("; ".join(trouble.message for trouble in wrong), wrong[0].hint)
-    if wrong:
-        raise wrong[0]
-    return paths
+    lacking = tuple(Finding("error", trouble.message, trouble.hint) for trouble in wrong)
+    return tuple(path for path, trouble in found.items() if trouble is None), lacking
 
 
 def _trouble(path: str, options: Options) -> ResguardoError | None:
@@ -226,6 +233,9 @@ def _unmovable(paths: Sequence[str]) -> Iterator[Finding]:
         parent = os.path.dirname(path)
         if path == "/" or os.path.ismount(path):
             yield Finding("error", f"{path!r}: is a mount point, which cannot be renamed", copy)
+        elif inside := mounts_below(path):
+            text = f"{path!r}: {inside[0]!r} is mounted in it, and would go away with what is replaced"
+            yield Finding("error", text, f"unmount it first, or {copy}")
         elif not os.path.isdir(parent) and os.path.commonpath([parent, beside]) != parent:
             yield Finding("error", f"{parent!r}: no such directory", "create it first")
         elif _device(parent) != _device(beside):
@@ -256,9 +266,11 @@ def _assert_movable(new: str, path: str, keep: str) -> None:
         raise Precondition(f"{new!r}: lies on another file system than {path!r}", "restore beside the original")
     if os.path.ismount(path):
         raise Precondition(f"{path!r}: is a mount point, which cannot be renamed", "restore to a directory and copy")
+    if inside := mounts_below(path):
+        raise Precondition(f"{path!r}: {inside[0]!r} is mounted in it", "unmount it first, or restore to a directory")
 
 
-def _move(new: str, path: str, keep: str, back: ExitStack) -> None:
+def _move(new: str, path: str, keep: str, back: ExitStack, undo: Undo) -> None:
     """Put `new` in the place of `path`; where the kernel can, in one step, so that `path` is never missing.
 
     `new` lies in what is removed when we are killed, so the old tree must never stand there: the new one gets the name
@@ -281,10 +293,18 @@ def _move(new: str, path: str, keep: str, back: ExitStack) -> None:
         reach("restore.exchanged")
     else:
         os.rename(keep, new)
-        os.rename(path, keep)
-        back.callback(os.rename, keep, path)
-        os.rename(new, path)
-        back.callback(os.rename, path, new)
+        _move_in_steps(new, path, keep, back, undo)
+
+
+def _move_in_steps(new: str, path: str, keep: str, back: ExitStack, undo: Undo) -> None:
+    """Put `new` in the place of `path` by two renames: a kill between them gives the original its name back."""
+    action = undo.register(PutBack(path, keep))
+    os.rename(path, keep)
+    back.callback(os.rename, keep, path)
+    reach("restore.parted")
+    os.rename(new, path)
+    back.callback(os.rename, path, new)
+    undo.done(action)
 
 
 def _remove_empty(folder: str, top: str) -> None:

@@ -102,7 +102,10 @@ class Dump(Protocol):
 
 @dataclass(frozen=True)
 class PathSet:
-    """Paths for restic to read itself, verified to exist. `excludes` are restic patterns of the user."""
+    """Paths for restic to read itself, verified to exist. `excludes` are restic patterns of the user.
+
+    lacking: of level error, why other paths of the source are not among them; the source is partial then.
+    """
 
     paths: tuple[str, ...]
     excludes: tuple[str, ...] = ()
@@ -111,6 +114,7 @@ class PathSet:
     exclude_caches: bool = False
     one_file_system: bool = False
     findings: tuple[Finding, ...] = ()
+    lacking: tuple[Finding, ...] = ()
 
 
 class Data(Protocol):
@@ -181,7 +185,10 @@ class Engine(Protocol):
         """Start dumping one item (delivers == "stream"). Raises as probe, and DumpFailed."""
 
     def paths(self, item: Item) -> PathSet:
-        """Return what restic shall read (delivers == "paths"). Raises Precondition when a path is missing."""
+        """Return what restic shall read (delivers == "paths").
+
+        Raises Precondition or RightsMissing when it can read none of it.
+        """
 
     def restore(self, item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
         """Restore under the new name or path `to`, which must not exist yet; nothing else is touched.

@@ -47,6 +47,7 @@ FAILPOINTS: Final[dict[str, str]] = {
     "restore.verified": "the data stands under its new name and was verified",
     "restore.aside": "a restored tree has the kept copy's name, the original is in its place",
     "restore.exchanged": "a restored tree took its original's place, the original has the kept copy's name",
+    "restore.parted": "where paths cannot be exchanged in one step: the original is renamed, its name is free",
     "restore.swapped": "the data took the original's place",
     # children and what is undone
     "journal.created": "the journal exists, the sentinel does not",

@@ -58,7 +58,9 @@ class Service(PolicyModel):
     )
     databases: dict[DatabaseName, Database] = Field(default={}, description="Databases, by a name of yours.")
     paths: list[LocalPath] = Field(
-        default=[], description="Files and folders.", examples=[["/srv/hub/data", "/srv/hub/.env"]]
+        default=[],
+        description="Files and folders; one that is missing makes the source partial.",
+        examples=[["/srv/hub/data", "/srv/hub/.env"]],
     )
     exclude: list[str] = Field(
         default=[],

@@ -208,12 +208,10 @@ def test_full_repository_disk(site: Site, small_disk: Path) -> None:
     (site.root / "policy.yml").write_text(text)
     site.run("backup")
     (small_disk / "ballast").write_bytes(b"x" * (30 << 20))
-    said(site, 4, "free")
+    said(site, 4, "less than 67108864 bytes free at", "make room, or run resguardo prune")
     (small_disk / "ballast").unlink()
     (site.root / "data" / "files" / "big").write_bytes(os.urandom(120 << 20))
-    done = site.run("backup", code=None)
-    assert done.returncode in (3, 4), done.stderr
-    assert "space" in done.stderr or "full" in done.stderr, done.stderr
+    said(site, 3, "shop/files failed: no space left for restic backup on repository local", "make room on the disk named")
     assert len([point for point in site.points() if not point["partial"]]) == 1
     (site.root / "data" / "files" / "big").unlink()
     site.run("prune", "--force", code=None)
@@ -225,6 +223,20 @@ def test_full_temporary_place(site: Site, small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(b"x" * (79 << 20))
     shutil.move(site.state, small_disk.parent / "moved-state")
     (site.root / "data" / "files" / "big").write_bytes(os.urandom(20 << 20))
-    done = site.run("backup", code=None, RESGUARDO_STATE=str(small_disk / "state"))
-    assert done.returncode in (3, 4), done.stderr  # 3 where the small dump still found room
-    assert "no space left" in done.stderr, done.stderr
+    site.env["RESGUARDO_STATE"] = str(small_disk / "state")
+    said(site, 999, "no space left")
+
+
+def test_a_missing_path_costs_nothing_but_itself(site: Site) -> None:
+    files = site.root / "data" / "files"
+    site.services(f"services:\n  shop:\n    paths: [{files}/folder, {files}/.env, {files}/one.txt]\n")
+    assert ".env': no such file or directory" in site.run("doctor", code=None).stdout
+    told = site.run("backup", code=3).stderr
+    assert f"shop/files partial: '{files}/.env': no such file or directory" in told
+    assert "HINT: correct the path" in told
+    (point,) = site.points()
+    assert point["partial"]
+    site.run("restore", "shop", "--latest", "--to", str(site.root / "back"), code=3)
+    assert (site.root / "back" / "files" / str(files).lstrip("/") / "one.txt").read_text() == "one\n"
+    site.services(f"services:\n  shop:\n    paths: [{files}/.env]\n")
+    said(site, 4, "no such file or directory")

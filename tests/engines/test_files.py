@@ -158,7 +158,7 @@ class TestFiles(EngineConformance):
         "marked": Precondition,
         "cache": Precondition,
         "too large": Precondition,
-        "one of two": Precondition,
+        "both": Precondition,
     }
 
     @pytest.fixture(autouse=True)
@@ -261,10 +261,22 @@ class TestFiles(EngineConformance):
 
     def test_every_wrong_path_is_named(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
         with pytest.raises(Precondition) as caught:
-            ENGINE.probe(source_of(tmp_path / "one", tmp_path, tmp_path / "two\n"), at, undo)
+            ENGINE.probe(source_of(tmp_path / "one", tmp_path / "two\n"), at, undo)
         assert "one'" in caught.value.message
         assert "two\\n'" in caught.value.message
-        assert f"'{tmp_path}'" not in caught.value.message
+
+    def test_a_wrong_path_does_not_stop_the_others(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+        (tmp_path / "link").symlink_to("a")
+        source = source_of(tmp_path / "a", tmp_path / "a" / ".env", tmp_path / "link", tmp_path / "b")
+        (item,) = ENGINE.probe(source, at, undo).items
+        paths = ENGINE.paths(item)
+        assert paths.paths == (str(tmp_path / "a"), str(tmp_path / "b"))
+        missing, link = paths.lacking
+        assert (missing.level, missing.message) == ("error", f"'{tmp_path}/a/.env': no such file or directory")
+        assert missing.hint
+        assert "link" in link.message
 
     @pytest.mark.parametrize("wrong", WRONG)
     def test_wrong_options_are_refused(self, wrong: Mapping[str, object]) -> None:
@@ -408,7 +420,7 @@ class TestFiles(EngineConformance):
         kept = ENGINE.swap(item, str(to), f"{tmp_path}/a_before_X", at, undo)
         excluded, newer = kept.findings
         assert "5 entries excluded" in excluded.message
-        assert "1 entry more" in newer.message
+        assert "1 entry more is in the kept copy" in newer.message
         assert excluded.hint is not None
         subprocess.run(["sh", "-ec", excluded.hint], check=True)
         assert (old / "cache" / "deep" / "x").exists()
@@ -471,5 +483,5 @@ _broken: dict[str, Callable[[Path], Source]] = {
     "marked": lambda folder: source_of(folder, exclude_if_present=["file:some"]),
     "cache": lambda folder: source_of(folder, exclude_caches=True),
     "too large": lambda folder: source_of(folder / "file", exclude_larger_than="1B"),
-    "one of two": lambda folder: source_of(folder, folder / "missing"),
+    "both": lambda folder: source_of(folder / "missing", folder / "link"),
 }
