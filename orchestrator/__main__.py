@@ -11,9 +11,23 @@ def main() -> None:
     _open_standard_streams()
     # pydantic would search all installed distributions for plugins: none is wanted, and it takes a tenth of start-up.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    _hide_from_libpq()
     from orchestrator.cli.main import run  # noqa: PLC0415 - the console script imports this module before argv is known
 
     sys.exit(run(sys.argv[1:]))
+
+
+def _hide_from_libpq() -> None:
+    """Let services.yml alone say how a PostgreSQL server is reached.
+
+    The client programs get a clean environment: were PGPASSWORD and its like read in this process, a look at a server
+    would go well and the dump fail. libpq reads the C environment, which is cleared here; os.environ keeps them for
+    what names them: `${PGHOST}`, `{env: PGPASSWORD}`, and the engine, which gives PGPASSFILE and PGSERVICEFILE to both.
+    """
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        os.unsetenv(name)
+    for name in ("PGHOSTADDR", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS"):  # these psycopg reads by itself
+        os.environ.pop(name, None)
 
 
 def _open_standard_streams() -> None:

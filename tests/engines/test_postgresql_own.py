@@ -31,6 +31,7 @@ from orchestrator.model.errors import (
     Precondition,
     ResguardoError,
     RestoreFailed,
+    RightsMissing,
     ServerUnreachable,
 )
 from orchestrator.model.execution import Executor
@@ -92,7 +93,8 @@ class TestRights:
             over_tcp: dict[str, Any] = {"socket": None, "host": "127.0.0.1", "user": "bk", "password": {"env": "X"}}
             source = source_of(server, secret=r"b:k\p", database="shop", **over_tcp)
             facts = ENGINE.probe(source, at, undo)
-            assert not facts.findings
+            (note,) = facts.findings
+            assert (note.level, note.message) == ("info", "restoring needs restore_user: bk may not create databases")
             assert facts.server.startswith(server.bin.parts[-2])
             assert [item.role for item in facts.items] == ["globals", "data"]
             good(facts.items[0], at, undo)
@@ -121,6 +123,19 @@ class TestRights:
             able = Item(source_of(server, user="bk", database="shop", restore_user=SUPERUSER), "shop", "sql")
             bring(able, taken.data, "again", at, undo)
             assert not errors(ENGINE.verify(able, "again", taken.end.counts, at, undo))
+
+    def test_the_restoring_role_needs_its_own_password(
+        self, server: PostgresServer, at: Executor, undo: RecordingUndo
+    ) -> None:
+        with made(server, "shop", "CREATE TABLE t AS SELECT 1 AS a"):
+            over_tcp: dict[str, Any] = {"socket": None, "host": "127.0.0.1", "user": "bk", "password": {"env": "X"}}
+            source = source_of(server, secret=r"b:k\p", database="shop", restore_user=SUPERUSER, **over_tcp)
+            (note,) = ENGINE.probe(source, at, undo).findings
+            assert note.message.startswith(f"restore_user {SUPERUSER} has no restore_password")
+            taken = good(data_item(source, at, undo), at, undo)
+            with pytest.raises(RightsMissing, match="no password supplied") as caught:
+                bring(Item(source, "shop", "sql"), taken.data, "again", at, undo)
+            assert (caught.value.hint or "").startswith("set restore_password in services.yml")
 
     def test_secrets_reach_no_argument_vector(self, server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
         with made(server, "shop", LARGE):

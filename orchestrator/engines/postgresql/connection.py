@@ -34,13 +34,13 @@ _FIXED = {
     "keepalives_count": "6",
 }
 _REFUSED = (
-    ("password authentication failed", "check user and password; the role needs LOGIN"),
-    ("no password supplied", "give password: {file: …} in services.yml"),
-    ("authentication failed", "check user, password and the server's pg_hba.conf"),
+    ("password authentication failed", "check {user} and {password}; the role needs LOGIN"),
+    ("no password supplied", "set {password} in services.yml; PGPASSWORD and its like are not looked at"),
+    ("authentication failed", "check {user}, {password} and the server's pg_hba.conf"),
     ("no pg_hba.conf entry", "allow this role and address in the server's pg_hba.conf"),
     ("permission denied for database", "GRANT CONNECT ON DATABASE … TO the role"),
     ("is not permitted to log in", "ALTER ROLE … LOGIN"),
-    ("role ", "create the role, or correct user"),
+    ("role ", "create the role, or correct {user}"),
 )
 
 
@@ -48,12 +48,14 @@ _REFUSED = (
 class Target:
     """A server's coordinates as libpq parameters; the password apart, so that it never meets an argument vector.
 
-    wait: how its answers are waited for (see `Source`).
+    wait: how its answers are waited for (see `Source`) · prefix: of the keys `user` and `password` in services.yml that
+    say who this is, for messages.
     """
 
     params: Mapping[str, str]
     password: Secret | None
     wait: Wait = field(default=poll, repr=False, compare=False)
+    prefix: str = ""
 
     @property
     def where(self) -> str:
@@ -84,9 +86,9 @@ def target_of(source: Source, purpose: Purpose = "dump") -> Target:
     params: dict[str, str] = dict(_FIXED)
     if options.service:
         params |= _service(options.service, options.service_file)
-    user, reference = options.user, options.password
+    user, reference, prefix = options.user, options.password, ""
     if purpose == "restore" and options.restore_user:
-        user, reference = options.restore_user, options.restore_password
+        user, reference, prefix = options.restore_user, options.restore_password, "restore_"
         params.pop("password", None)
     password = source.resolve(reference) if reference is not None else _given(params.pop("password", None))
     port = str(options.port or params.get("port") or 5432)
@@ -100,7 +102,7 @@ def target_of(source: Source, purpose: Purpose = "dump") -> Target:
     if password is None:
         _add_passfile(params)
     params.pop("dbname", None)
-    return Target(params, password, source.wait)
+    return Target(params, password, source.wait, prefix)
 
 
 def _given(text: str | None) -> Secret | None:
@@ -355,7 +357,8 @@ def refused(error: Exception, target: Target, database: str) -> ResguardoError:
         return Precondition(f"{target.where}: there is no database {database!r}", "correct database, or create it")
     for needle, hint in _REFUSED:
         if needle in text and "FATAL" in text + "FATAL" * (needle == "no password supplied"):
-            return RightsMissing(f"{target.where}: role {target.params['user']!r} is refused: {text}", hint)
+            said = hint.replace("{user}", f"{target.prefix}user").replace("{password}", f"{target.prefix}password")
+            return RightsMissing(f"{target.where}: role {target.params['user']!r} is refused: {text}", said)
     return ServerUnreachable(f"{target.where}: {text}", "start the server, or correct host, port or socket")
 
 

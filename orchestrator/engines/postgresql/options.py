@@ -113,7 +113,9 @@ class Options(PolicyModel):
         examples=["postgres"],
     )
     restore_password: SecretRef | None = Field(
-        default=None, description="Where that role's password is.", examples=[{"env": "HUB_RESTORE_PASSWORD"}]
+        default=None,
+        description="Where that role's password is; `password` is never used for it.",
+        examples=[{"env": "HUB_RESTORE_PASSWORD"}],
     )
     tls: Tls = Field(default=Tls(), description="How the connection is protected.")
     format: Literal["plain", "custom"] = Field(

@@ -39,14 +39,17 @@ SELECT
      WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))),
   (SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()),
   (SELECT coalesce(sum(pg_table_size(oid)), 0) FROM rel WHERE relkind = 'r') + 2 * pg_table_size('pg_largeobject'),
-  (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+  (SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user)
 """
 _SUBSCRIPTIONS_HIDDEN = "(SELECT count(*) FROM pg_subscription s"
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one database showed. unreadable, hidden: tables without SELECT, and behind row-level security."""
+    """What one database showed. unreadable, hidden: tables without SELECT, and behind row-level security ·
+    creates: the role may create databases.
+    """
 
     unreadable: Sequence[str]
     hidden: Sequence[str]
@@ -54,6 +57,7 @@ class Look:
     subscriptions: int
     bytes: int
     superuser: bool
+    creates: bool = True
 
 
 def probe(source: Source, at: Executor, undo: Undo) -> Facts:
@@ -75,7 +79,7 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         _items(source, looks, names),
         text.partition(" ")[0],
         f"pg_dump {tools.version}",
-        (*findings, *_of_tools(tools, version)),
+        (*findings, *_of_tools(tools, version), *_of_restoring(options, target.params["user"], looks)),
     )
 
 
@@ -99,8 +103,8 @@ def _look(session: Session, name: str, options: Options) -> Look:
     # A table's size is told only once its lock is had.
     wait = locks.limit(session, options.lock_timeout)
     with locks.told(session, name, options.lock_timeout):
-        unreadable, hidden, large, subscriptions, size, superuser = session.execute(query, limit=wait)[0]
-    return Look(unreadable or (), hidden or (), int(large), int(subscriptions), int(size), bool(superuser))
+        unreadable, hidden, large, subscriptions, size, *roles = session.execute(query, limit=wait)[0]
+    return Look(unreadable or (), hidden or (), int(large), int(subscriptions), int(size), *map(bool, roles))
 
 
 def judge(name: str, look: Look, target: Target, version: int) -> Iterator[Finding]:
@@ -137,6 +141,19 @@ def _of_tools(tools: Tools, version: int) -> list[Finding]:
     text = f"pg_dump {tools.version} is newer than the server, PostgreSQL {version // 10000}"
     hint = f"install postgresql-client-{version // 10000}: a server may not understand what a newer pg_dump writes"
     return [Finding("info", text, hint)]
+
+
+def _of_restoring(options: Options, user: str, looks: dict[str, Look]) -> list[Finding]:
+    """Say before the bad day what a restore will lack."""
+    if not options.restore_user:
+        if all(look.creates for look in looks.values()):
+            return []
+        text = f"restoring needs restore_user: {user} may not create databases"
+        return [Finding("info", text, "docs/databases/postgresql.md says how to make that role")]
+    if options.restore_password or not options.password:
+        return []
+    text = f"restore_user {options.restore_user} has no restore_password: `password` is that of {user}"
+    return [Finding("info", text, "set restore_password, unless the server or ~/.pgpass lets that role in without")]
 
 
 def _items(source: Source, looks: dict[str, Look], names: Sequence[str]) -> tuple[Item, ...]:
