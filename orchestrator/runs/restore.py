@@ -22,12 +22,15 @@ from orchestrator.model.execution import Finding, RemovePath, Undo
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import RESTORING
 from orchestrator.model.point import Point, PointSource, State
-from orchestrator.model.record import Event, RestoredItem, Result, RunRecord
+from orchestrator.model.record import Event, RestoredItem, RunRecord
 from orchestrator.planning.restore import Living, RestorePlan, RestoreStep, Where, plan_restore
 from orchestrator.planning.select import Choice, choose, nothing_of, of_host
-from orchestrator.runs.recording import finish_run, new_run
+from orchestrator.runs.half_done import HalfDone
+from orchestrator.runs.outside import explained
+from orchestrator.runs.recording import finish_run, new_run, result_of
 from orchestrator.runs.restore_checks import enough_room, on_path, real_target, refuse_ours
 from orchestrator.runs.restore_item import Picks, item_of, load_and_verify
+from orchestrator.runs.restore_places import placed, swap_order
 from orchestrator.runs.toolbox import Toolbox
 
 
@@ -45,7 +48,10 @@ class RestoreRequest:
 
 
 def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
-    """Choose and plan; touches nothing. Raises NoSuchPoint, UsageError."""
+    """Choose and plan; touches nothing.
+
+    Raises NoSuchPoint, UsageError; in place also Precondition (no swap is possible), DiskFull.
+    """
     known = box.catalog.points(repository=request.repository or None, service=request.service)
     if not known:
         active = {source.service for source in box.sources}
@@ -55,14 +61,21 @@ def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
     living = {source.name: living_of(box, source) for source in box.sources if source.service == request.service}
     now, asked = box.clock(), request.choice.at
     planned = plan_restore(request.service, chosen, request.sources, request.where, living, now, asked)
-    return _looked(box, request.service, planned) if request.where.in_place else planned
+    if not request.where.in_place:
+        return planned
+    refuse_ours(box, request.service, planned)
+    enough_room(box, planned)
+    return _looked(box, request.service, placed(box, request.service, planned))
 
 
 def _looked(box: Toolbox, service: str, planned: RestorePlan) -> RestorePlan:
-    """Add what stands in the place of each original now, and what is worth saying about it."""
+    """Add what stands in the place of each original now, and what is worth saying about it. Raises Precondition."""
     steps, notes = [], list(planned.notes)
     for step in planned.steps:
         found = box.engines[step.source.engine].original(item_of(box, service, step)) if step.original else Original()
+        for finding in found.findings:
+            if finding.level == "error":
+                raise Precondition(f"{step.source.name} cannot be swapped: {finding.message}", finding.hint)
         steps.append(replace(step, there=found.there))
         notes += [f"{step.source.name}: {_with_hint(finding)}" for finding in found.findings]
     return replace(planned, steps=tuple(steps), notes=tuple(notes))
@@ -98,10 +111,12 @@ def restore(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> tupl
                 refuse_ours(box, request.service, planned)
                 for path in made:
                     undo.register(RemovePath(path))
-                _load_all(box, request, planned, run, undo, done)
-                _swap_all(box, request, planned, undo, done)
+                half = HalfDone(box, request.service, undo)
+                _load_all(box, request, planned, undo, done, half)
+                _swap_all(box, request, planned, undo, done, half)
             except ResguardoError as failure:
                 error = failure
+                done = _not_swapped(planned, done)
         _raise_states(box, planned, done, request)
         partial = any(step.source.outcome != "taken" for step in planned.steps)
         record = _record(box, run, started, request, done, error, partial=partial)
@@ -109,49 +124,51 @@ def restore(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> tupl
 
 
 def _load_all(
-    box: Toolbox, request: RestoreRequest, planned: RestorePlan, run: str, undo: Undo, done: list[RestoredItem]
+    box: Toolbox,
+    request: RestoreRequest,
+    planned: RestorePlan,
+    undo: Undo,
+    done: list[RestoredItem],
+    half: HalfDone,
 ) -> None:
     for step in planned.steps:
-        began = monotonic()
-        try:
-            failed = [item for item in done if item.source == step.source.name and item.state == "failed"]
-            if failed:
-                done.append(_item(step, "skipped", error=f"{failed[0].item} of the same source failed"))
-                continue
-            reach("restore.started")
-            loaded = load_and_verify(box, request.service, request.picks, step, undo)
-            back = _item(step, "restored", findings=loaded.findings, seconds=round(monotonic() - began, 3))
-            done.append(replace(back, bytes=loaded.bytes))
-        except Interrupted:
-            raise
-        except (ResguardoError, OSError) as error:
-            known = error if isinstance(error, ResguardoError) else _explained(step.target, error)
-            done.append(_item(step, "failed", error=known.message, hint=known.hint, exit_code=known.exit_code))
-            box.event(
-                Event(
-                    box.clock(),
-                    "source.failed",
-                    "failed",
-                    known.message,
-                    run,
-                    request.service,
-                    step.source.name,
-                    hint=known.hint,
-                )
-            )
+        failed = [item for item in done if item.source == step.source.name and item.state == "failed"]
+        if failed:
+            done.append(_item(step, "skipped", error=f"{failed[0].item} of the same source failed"))
+            continue
+        reach("restore.started")
+        half.loading(step)
+        done.append(_load_one(box, request, step, undo))
+        half.loaded(step, whole=done[-1].state == "restored")
+        box.progress.finish(f"{request.service}/{step.source.name}", done[-1].state)
 
 
-def _explained(target: str, error: OSError) -> Precondition:
-    return Precondition(f"{error.filename or target}: {(error.strerror or str(error)).lower()}", "choose another place")
+def _load_one(box: Toolbox, request: RestoreRequest, step: RestoreStep, undo: Undo) -> RestoredItem:
+    """Bring one item back; any failure but an interruption becomes its state. Raises Interrupted."""
+    began = monotonic()
+    try:
+        loaded = load_and_verify(box, request.service, request.picks, step, undo)
+    except Interrupted:
+        raise
+    except (ResguardoError, OSError) as error:
+        known = error if isinstance(error, ResguardoError) else explained(error, step.target)
+        return _item(step, "failed", error=known.message, hint=known.hint, exit_code=known.exit_code)
+    back = _item(step, "restored", findings=loaded.findings, seconds=round(monotonic() - began, 3))
+    return replace(back, bytes=loaded.bytes)
 
 
 def _swap_all(
-    box: Toolbox, request: RestoreRequest, planned: RestorePlan, undo: Undo, done: list[RestoredItem]
+    box: Toolbox,
+    request: RestoreRequest,
+    planned: RestorePlan,
+    undo: Undo,
+    done: list[RestoredItem],
+    half: HalfDone,
 ) -> None:
     if not request.where.in_place:
         return
     stopped = "" if all(item.state == "restored" for item in done) else "nothing was swapped, since another part failed"
-    for place, step in enumerate(planned.steps):
+    for place, step in swap_order(planned):
         if not step.original or done[place].state != "restored":
             continue
         if stopped:
@@ -159,16 +176,31 @@ def _swap_all(
             continue
         try:
             item = item_of(box, request.service, step)
+            half.swapping(step)
             kept = box.engines[step.source.engine].swap(item, step.target, step.kept, box.at, undo)
+            half.swapped(step, kept)
             found = (*done[place].findings, *kept.findings)
             done[place] = replace(done[place], target=step.original, kept=kept.name or "", findings=found)
             reach("restore.swapped")
+        except Interrupted:
+            raise
         except (ResguardoError, OSError) as error:
-            known = error if isinstance(error, ResguardoError) else _explained(step.original, error)
+            half.unswapped(step)
+            known = error if isinstance(error, ResguardoError) else explained(error, step.original)
             stopped = f"not swapped, since {step.source.name} could not be; what was swapped before stays so"
             done[place] = replace(
                 done[place], state="failed", error=known.message, hint=known.hint, exit_code=known.exit_code
             )
+
+
+def _not_swapped(planned: RestorePlan, done: Sequence[RestoredItem]) -> list[RestoredItem]:
+    """Return the items, those skipped that came back beside an original and had not taken its place at the end."""
+    return [
+        replace(item, state="skipped", error="not swapped, since the restore ended before")
+        if step.original and item.state == "restored" and item.target == step.target
+        else item
+        for step, item in zip(planned.steps, done, strict=False)
+    ]
 
 
 def _item(
@@ -238,14 +270,13 @@ def _record(
         host=box.config.policy.host,
         started=started,
         ended=box.clock(),
-        result="interrupted" if isinstance(error, Interrupted) else _result(code),
+        result=result_of(code, error),
         exit_code=code,
         error=f"{request.service}: {message}" if message else "",
         hint=error.hint if error else next((item.hint for item in failed if item.hint), None),
+        events=tuple(_failure(box, run, request.service, item) for item in done if item.state == "failed"),
     )
 
 
-def _result(code: int) -> Result:
-    if code == EXIT_DONE:
-        return "success"
-    return "partial" if code == EXIT_PARTIAL else "failed"
+def _failure(box: Toolbox, run: str, service: str, item: RestoredItem) -> Event:
+    return Event(box.clock(), "source.failed", "failed", item.error, run, service, item.source, hint=item.hint)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+import pytest
+
+from orchestrator.model.errors import Interrupted, Precondition
 from orchestrator.model.point import State
 from orchestrator.model.record import RestoredItem, RunRecord
 from orchestrator.planning.restore import Where
 from orchestrator.planning.select import Choice
 from orchestrator.runs import backup, restore, verify
 from orchestrator.runs.toolbox import Toolbox
-from tests.unit.fakes import FakeEngine, FakeRepository, box_of
+from tests.unit.fakes import FakeEngine, FakeProgress, FakeRepository, box_of
 
 
 def backed_up(folder: Path, engine: FakeEngine, *sources: str) -> tuple[Toolbox, FakeRepository]:
@@ -58,6 +63,32 @@ def test_a_swap_that_fails_stops_those_after_it(tmp_path: Path) -> None:
     assert [step for step in engine.done if step.startswith("swap")] == ["swap a"]
     assert [item.state for item in items] == ["restored", "failed", "skipped"]
     assert record.exit_code == 3
+
+
+def test_a_signal_during_the_swaps_ends_the_run_as_interrupted(tmp_path: Path) -> None:
+    engine = FakeEngine(halts={"b": Interrupted("told to stop")})
+    box, _ = backed_up(tmp_path, engine, "a", "b", "c")
+    record, items = bring_back(box, Where(in_place=True))
+    assert (record.result, record.exit_code) == ("interrupted", 130)
+    assert [item.state for item in items] == ["restored", "skipped", "skipped"]
+    assert (items[0].target, items[0].kept != "") == ("live-a", True)
+    assert states(box) == [State.RESTORED, State.COMMITTED, State.COMMITTED]
+
+
+def test_what_cannot_be_swapped_is_refused_before_data_is_read(tmp_path: Path) -> None:
+    engine = FakeEngine(fixed=["b"])
+    box, _ = backed_up(tmp_path, engine, "a", "b")
+    with pytest.raises(Precondition, match="b cannot be swapped: it is a mount point"):
+        bring_back(box, Where(in_place=True))
+    assert not engine.done
+    assert bring_back(box, Where())[0].exit_code == 0
+
+
+def test_every_source_ends_on_the_terminal(tmp_path: Path) -> None:
+    box, _ = backed_up(tmp_path, FakeEngine(wrong=["a"]), "a", "b")
+    shown = FakeProgress()
+    bring_back(replace(box, progress=cast("Any", shown)), Where())
+    assert (shown.open, shown.ended) == (set(), {"shop/a": "failed", "shop/b": "restored"})
 
 
 def test_to_a_new_place_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
