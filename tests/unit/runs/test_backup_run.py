@@ -64,7 +64,7 @@ def test_nothing_is_committed_when_nothing_is_good(tmp_path: Path) -> None:
 def test_no_restic_is_started_when_no_source_answers(tmp_path: Path) -> None:
     repository = FakeRepository()
     record = run(box_of(tmp_path, repository, FakeEngine(down=["a"]), "a"))
-    assert record.exit_code == 1
+    assert (record.exit_code, record.services[0].error) == (1, "no source could be stored")
     assert [call for call in repository.calls if call != "snapshots"] == []
 
 
