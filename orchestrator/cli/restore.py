@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from orchestrator.runs.restore import RestoreRequest
     from orchestrator.runs.toolbox import Toolbox
 
+_INCLUDE = r"Only these files (restic pattern, with \* \? \[ for those letters; may be repeated)."
+
 
 @click.command("restore")
 @click.argument("service")
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--as", "name", metavar="NAME", help="Restore the database under this new name.")
 @click.option("--in-place", is_flag=True, help="Check, then swap with the original, which is kept under a new name.")
 @click.option("--globals", "with_globals", is_flag=True, help="Create roles that the server lacks, too.")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Only these files (restic pattern; may be repeated).")
+@click.option("--include", multiple=True, metavar="PATTERN", help=_INCLUDE)
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these files (may be repeated).")
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
 @click.option("--wait", default=0.0, metavar="SECONDS", help="In place: wait for another run to end (default: 0).")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,8 @@ from orchestrator.planning.restore import RestoreStep
 from orchestrator.runs.data import RepositoryData
 from orchestrator.runs.toolbox import Toolbox
 from orchestrator.runs.verify import snapshot_of
+
+_LETTERS = r"in it \*, \? and \[ are the letters themselves"
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,19 @@ def load_and_verify(box: Toolbox, service: str, picks: Picks, step: RestoreStep,
 def _load(box: Toolbox, item: Item, step: RestoreStep, undo: Undo) -> Loaded:
     engine, stored, name = box.engines[step.source.engine], step.item, item.source.id
     box.progress.start(name, stored.bytes)
-    if engine.places == "path" and not step.original:
-        os.makedirs(os.path.dirname(step.target), mode=0o700, exist_ok=True)
-    with RepositoryData(
-        box.repositories[step.point.repository],
-        snapshot_of(step.point, stored, step.source.name),
-        stored.path,
-        stored.bytes,
-        stored.sha256,
-        undo,
-        lambda done: box.progress.update(name, done),
-    ) as data:
+    own = engine.places == "path" and not step.original
+    with (
+        _folders(os.path.dirname(step.target)) if own else nullcontext(),
+        RepositoryData(
+            box.repositories[step.point.repository],
+            snapshot_of(step.point, stored, step.source.name),
+            stored.path,
+            stored.bytes,
+            stored.sha256,
+            undo,
+            lambda done: box.progress.update(name, done),
+        ) as data,
+    ):
         restored = engine.restore(item, data, step.target, box.at, undo)
     return Loaded(stored.bytes, restored.findings)
 
@@ -88,31 +93,38 @@ def _load_paths(box: Toolbox, step: RestoreStep, picks: Picks, undo: Undo) -> Lo
     repository, snapshot = box.repositories[step.point.repository], snapshot_of(step.point, step.item, step.source.name)
     if os.path.lexists(step.target) and (not os.path.isdir(step.target) or os.listdir(step.target)):
         raise RestoreFailed(f"{step.target} exists and is not an empty directory", "give --to a new directory")
-    made = _make_folders(step.target)
-    end = repository.restore(snapshot, step.target, undo, include=picks.include, exclude=picks.exclude, verify=True)
-    if end.errors:
-        path, reason = end.errors[0]
-        raise RestoreFailed(f"{len(end.errors)} files could not be restored, the first is {path}: {reason}")
-    if picks and not os.listdir(step.target):
-        for folder in made:
-            os.rmdir(folder)
-        what = "--include" if picks.include else "--exclude"
-        text = f"nothing was restored: {step.point.id} holds no file that {what} leaves"
-        if picks.include:
-            text = f"nothing was restored: no path in {step.point.id} matches --include {' '.join(picks.include)}"
-        raise RestoreFailed(text, _listing(box, repository, snapshot))
+    with _folders(step.target):
+        end = repository.restore(snapshot, step.target, undo, include=picks.include, exclude=picks.exclude, verify=True)
+        if end.errors:
+            path, reason = end.errors[0]
+            raise RestoreFailed(f"{len(end.errors)} files could not be restored, the first is {path}: {reason}")
+        if picks and not os.listdir(step.target):
+            raise RestoreFailed(_nothing(step, picks), _listing(box, repository, snapshot))
     return Loaded(end.bytes)
 
 
-def _make_folders(path: str) -> list[str]:
-    """Make a private folder and those above it; return those that were not there, the deepest first."""
+def _nothing(step: RestoreStep, picks: Picks) -> str:
+    if picks.include:
+        return f"nothing was restored: no path in {step.point.id} matches --include {' '.join(picks.include)}"
+    return f"nothing was restored: {step.point.id} holds no file that --exclude leaves"
+
+
+@contextmanager
+def _folders(path: str) -> Iterator[None]:
+    """Make a private folder and those above it; of a block that fails no empty one is left."""
     missing = []
     folder = path
     while not os.path.isdir(folder):
         missing.append(folder)
         folder = os.path.dirname(folder)
     os.makedirs(path, mode=0o700, exist_ok=True)
-    return missing
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # there is something in it
+                os.rmdir(folder)
+        raise
 
 
 def _listing(box: Toolbox, repository: Repository, snapshot: str) -> str:
@@ -122,7 +134,7 @@ def _listing(box: Toolbox, repository: Repository, snapshot: str) -> str:
     if reference.command:
         key = ["--password-command", shlex.join(reference.command)]
     command = shlex.join(["restic", "--repo", repository.describe(), *key, "ls", snapshot[:8]])
-    return f"a pattern is a whole path, or a name such as '*.pdf'; what there is: {command}"
+    return f"a pattern is a whole path, or a name such as '*.pdf'; {_LETTERS}; what there is: {command}"
 
 
 def _configured(box: Toolbox, service: str, source: PointSource) -> Source:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
-from orchestrator.model.engine import Source
+from orchestrator.model.engine import Kept, Source
 from orchestrator.model.errors import Precondition
+from orchestrator.model.execution import Finding
 from orchestrator.planning.backup import seen_through
 from orchestrator.planning.restore import RestorePlan, RestoreStep
 from orchestrator.runs.restore_checks import on_path
@@ -75,3 +77,14 @@ def swap_order(planned: RestorePlan) -> list[tuple[int, RestoreStep]]:
         return 0 if os.path.dirname(step.target) == os.path.dirname(step.original) else 2
 
     return sorted(enumerate(planned.steps), key=turn)
+
+
+def backed_up(box: Toolbox, step: RestoreStep, kept: Kept) -> tuple[Finding, ...]:
+    """Say that a kept original lies in paths that are backed up: it is not left out, for it may be the better one."""
+    if not kept.name or not on_path(box, step):
+        return ()
+    for source in box.sources:
+        if any(_around(box, _paths(source), box.here.real(kept.name))):
+            text = f"{kept.name!r} lies in the paths of {source.id}, and is backed up with them until it is removed"
+            return (Finding("info", text, f"when nobody misses it: rm -r -- {shlex.quote(kept.name)}"),)
+    return ()

@@ -78,3 +78,35 @@ def test_a_whole_folder_comes_back_with_the_database_in_it(site: Site) -> None:
     assert rows_of(data / "shop.db") == rows
     (kept,) = site.root.glob("data_before_*")
     assert (kept / "files" / "one.txt").read_text() == "newer\n"
+
+
+def test_the_kept_original_in_backed_up_paths_is_spoken_of(site: Site) -> None:
+    site.services(
+        "services:\n  shop:\n    databases: {main: {engine: sqlite, path: data/shop.db}}\n    paths: [data]\n"
+    )
+    site.run("backup")
+    (item,) = site.json("restore", "shop", "--source", "main", "--latest", "--in-place")["items"]
+    (note,) = item["findings"]
+    assert (
+        note["message"]
+        == f"{item['kept']!r} lies in the paths of shop/files, and is backed up with them until it is removed"
+    )
+    subprocess.run(["sh", "-ec", note["hint"].partition(": ")[2]], check=True)
+    assert not os.path.lexists(item["kept"])
+
+
+def test_a_restore_that_fails_at_the_password_leaves_nothing(site: Site) -> None:
+    site.run("backup")
+    (site.root / "key").write_text("not the key\n")
+    site.run("restore", "shop", "--latest", "--to", str(site.root / "new" / "back"), code=4)
+    assert not (site.root / "new").exists()
+
+
+def test_letters_of_patterns_are_escaped_in_include(site: Site) -> None:
+    name = "a[1]*?.txt"
+    (site.root / "data" / "files" / name).write_text("odd\n")
+    site.run("backup")
+    want = ("restore", "shop", "--source", "files", "--latest", "--to", str(site.root / "back"), "--include")
+    assert r"\[ are the letters" in site.run(*want, name, code=1).stderr
+    (item,) = site.json(*want, r"a\[1\]\*\?.txt")["items"]
+    assert item["bytes"] == 4
