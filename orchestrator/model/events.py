@@ -36,7 +36,7 @@ EVENTS: Final[dict[str, Kind]] = {
     ),
     "alert.recovered": Kind("recovered", "What had failed, was partial or interrupted the last time works again."),
     # what a backup met
-    "source.failed": Kind("failed", "A source could not be taken, or in a restore not brought back (log only)."),
+    "source.failed": Kind("failed", "A source could not be taken, or an item of it not be restored."),
     "source.partial": Kind("partial", "Something of a source could not be read, or is gone; the rest was taken."),
     "source.warning": Kind("warning", "A source was taken, and something about it is worth knowing."),
     "point.failed": Kind("failed", "Sources were taken, but their restore point could not be committed."),
@@ -50,13 +50,13 @@ EVENTS: Final[dict[str, Kind]] = {
     "prune.failed": Kind("warning", "Retention did its work, but the space of what was forgotten could not be freed."),
     "verify.blocked": Kind("warning", "A check was due and met a lock in the repository; nothing was checked."),
     "verify.failed": Kind("failed", "A check failed or found damage, or damage found before was not disproved since."),
-    "point.damaged": Kind(
-        "failed", "`verify --point` found a restore point damaged, or its snapshots are gone (then log only)."
-    ),
-    "point.broken": Kind(
-        "warning", "A commit in the repository is no restore point: parts of it are missing.", told=False
-    ),
+    "point.damaged": Kind("failed", "`verify --point` found a restore point damaged."),
+    "point.lost": Kind("failed", "A repository no longer lists a restore point's snapshots."),
+    "point.broken": Kind("warning", "A commit in the repository is no restore point: parts of it are missing."),
     # our own housekeeping
+    "recover.left": Kind(
+        "failed", "A killed restore left something that only you can mend: it says what stands where, and what to do."
+    ),
     "recover.failed": Kind("failed", "Something that a dead run left could not be undone."),
     "lock.removed": Kind("info", "A lock in the repository that a dead run of ours had left was removed."),
     "lock.busy": Kind("warning", "A lock in the repository belongs to a process of ours that still works."),

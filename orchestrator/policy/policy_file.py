@@ -20,7 +20,12 @@ from orchestrator.policy.units import DataShare, Duration, Rate, Size, Wait
 
 HOUR, DAY, MIB, GIB = 3600.0, 86400.0, 1 << 20, 1 << 30
 SEVERITIES = ("success", "partial", "failed", "warning", "recovered")
-_EVENTS = (*SEVERITIES, *EVENTS, *(f"{noun}.*" for noun in nouns()))
+_SENT = [name for name, kind in EVENTS.items() if kind.told]
+_EVENTS = (
+    *SEVERITIES,
+    *_SENT,
+    *(f"{noun}.*" for noun in nouns() if any(name.startswith(f"{noun}.") for name in _SENT)),
+)
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|PRIVATE|CREDENTIAL_KEY")
 _OPTION = re.compile(r"[a-z0-9]+\.[a-z0-9._-]+")
@@ -158,6 +163,10 @@ class Channel(PolicyModel):
 
 
 def _event(value: Any) -> str:
+    if isinstance(value, str) and (value in EVENTS or value.removesuffix(".*") in nouns()) and value not in _EVENTS:
+        raise fault(
+            f"{value} is never sent", "it stands in the log only, as a channel that fails cannot tell of itself"
+        )
     if not isinstance(value, str) or value not in _EVENTS:
         hint = did_you_mean(str(value), _EVENTS, kind="events") or ""
         more = f"severities are {', '.join(SEVERITIES)}; names such as run.failed or source.* are in the reference"

@@ -111,7 +111,6 @@ KEYS: Mapping[str, str] = {
     "damaged": "Whether a check found it damaged, or it is lost.",
     "left": "What a killed run did that only you can mend.",
     "lost": "Whether its repository no longer lists all its snapshots.",
-    "data": "Figures that belong to it.",
     "dead_runs": "IDs of the runs.",
     "enabled": "Whether it is backed up.",
     "ended": "When it ended.",

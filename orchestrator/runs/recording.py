@@ -164,6 +164,7 @@ def finish_run(box: Toolbox, record: RunRecord, *, about: str = "") -> RunRecord
 
     about: the service of a run whose record names none.
     """
+    record = replace(record, events=(*record.events, *box.met.pop(record.id, [])))
     record = _with_what_is_left(record, box.left.pop(record.id, []))
     name, severity = _RUN_EVENTS[record.result]
     closing = Event(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -111,6 +111,7 @@ class Toolbox:
     unlock_stale: LockDoctor
     tools: Mapping[str, str] = field(default_factory=dict)
     begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # runs of this process that have not ended
+    met: dict[str, list[Event]] = field(default_factory=dict)  # what these runs met, for their records
     left: dict[str, list[Event]] = field(default_factory=dict)  # what these runs could not undo, for their records
 
     @contextmanager
@@ -136,6 +137,14 @@ class Toolbox:
         """Open an undo list for children that only look: it belongs to no run."""
         with self.undo(new_run_id(self.clock(), self.token())) as undo:
             yield undo
+
+    def tell(self, event: Event) -> None:
+        """Keep an event for the record of the run under way, whose channels then hear of it; without one: `event`."""
+        run = next(iter(self.begun), "")
+        if run:
+            self.met.setdefault(run, []).append(replace(event, run=run))
+        else:
+            self.event(event)
 
     def event(self, event: Event) -> None:
         """Write an event to the catalog and the log."""

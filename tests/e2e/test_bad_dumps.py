@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -97,6 +99,46 @@ def test_a_bad_dump_is_never_a_restore_point(
     assert site.points() == []
     assert len(sent) == 1, sent
     assert "shop" in json.dumps(sent[0])
+
+
+def one_failed_beside_a_good_one(site: Site, sent: list[dict[str, str]], failed: str, good: str) -> None:
+    """Back up; the point is partial and says which source failed, with one event and one notification."""
+    run = json.loads(site.run("--json", "backup", code=3).stdout)
+    failures = [event["source"] for event in run["events"] if event["name"] == "source.failed"]
+    assert failures == [failed], run["events"]
+    assert {source["name"]: source["state"] for source in run["services"][0]["sources"]} == {
+        failed: "failed",
+        good: "taken",
+    }
+    (point,) = site.points()
+    assert point["partial"] is True
+    shown = site.json("show", point["id"])["restore_point"]
+    assert {source["name"]: source["outcome"] for source in shown["sources"]} == {failed: "failed", good: "taken"}
+    assert len(sent) == 1, sent
+    assert failed in json.dumps(sent[0])
+
+
+def test_a_bad_dump_leaves_the_other_source_in_a_partial_point(
+    site: Site, server: PostgresServer, hook: tuple[str, list[dict[str, str]]]
+) -> None:
+    url, sent = hook
+    prepare(site, server, url, WAYS["fails after everything"])
+    services = site.root / "services.yml"
+    services.write_text(services.read_text() + "    paths: [data/files]\n")
+    one_failed_beside_a_good_one(site, sent, "main", "files")
+
+
+def test_a_corrupt_sqlite_file_is_never_stored(site: Site, hook: tuple[str, list[dict[str, str]]]) -> None:
+    url, sent = hook
+    site.policy("notify: {channels: {hook: {url: {file: hook}}}, rules: [{on: [failed, partial], to: [hook]}]}\n")
+    (site.root / "hook").write_text(url)
+    (site.root / "hook").chmod(0o600)
+    database = site.root / "data" / "shop.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = database.read_bytes()
+    database.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+    one_failed_beside_a_good_one(site, sent, "main", "files")
 
 
 def test_the_real_dump_is(site: Site, server: PostgresServer, hook: tuple[str, list[dict[str, str]]]) -> None:

@@ -211,7 +211,9 @@ def test_full_repository_disk(site: Site, small_disk: Path) -> None:
     said(site, 4, "less than 67108864 bytes free at", "make room, or run resguardo prune")
     (small_disk / "ballast").unlink()
     (site.root / "data" / "files" / "big").write_bytes(os.urandom(120 << 20))
-    said(site, 3, "shop/files failed: no space left for restic backup on repository local", "make room on the disk named")
+    said(
+        site, 3, "shop/files failed: no space left for restic backup on repository local", "make room on the disk named"
+    )
     assert len([point for point in site.points() if not point["partial"]]) == 1
     (site.root / "data" / "files" / "big").unlink()
     site.run("prune", "--force", code=None)
@@ -224,7 +226,10 @@ def test_full_temporary_place(site: Site, small_disk: Path) -> None:
     shutil.move(site.state, small_disk.parent / "moved-state")
     (site.root / "data" / "files" / "big").write_bytes(os.urandom(20 << 20))
     site.env["RESGUARDO_STATE"] = str(small_disk / "state")
-    said(site, 999, "no space left")
+    temporary = f"{small_disk}/state/cache/tmp/restic-temp-pack-"
+    failed = "shop/files failed: no space left for restic backup on repository local"
+    said(site, 3, failed, temporary, "or on that of the temporary directory")
+    assert [point["partial"] for point in site.points()] == [True]
 
 
 def test_a_missing_path_costs_nothing_but_itself(site: Site) -> None:

@@ -94,9 +94,6 @@ class FakeRepository(MemoryRepository):
     def local_path(self) -> str | None:
         return None
 
-    def fingerprint(self) -> str | None:
-        return None
-
     def version(self) -> str:
         return "0.18.0"
 

@@ -285,6 +285,13 @@ def _policy(old: str, new: str) -> str:
             ),
         ),
         (
+            POLICY + "notify: {rules: [{on: [notify.dropped], to: [ops]}], channels: {ops: {url: {env: X}}}}\n",
+            (
+                "policy.yml:10:24: notify.rules[0].on[0]: notify.dropped is never sent\n"
+                "HINT: it stands in the log only, as a channel that fails cannot tell of itself"
+            ),
+        ),
+        (
             POLICY + "notify: {rules: [{on: [run.faild], to: [ops]}], channels: {ops: {url: {env: X}}}}\n",
             "policy.yml:10:24: notify.rules[0].on[0]: not an event: 'run.faild'\nHINT: did you mean 'run.failed'?",
         ),

@@ -138,7 +138,7 @@ def test_a_key_without_a_meaning_is_an_error() -> None:
 
 SOURCES = (source("main"), source("mail", "failed", State.FAILED))
 POINTS = [point(START, sources=SOURCES), point(START - timedelta(days=3), sources=(source("main"),), partial=True)]
-FINDING = Finding("warning", "old server", "update it", {"version": 9, "name": "x"})
+FINDING = Finding("warning", "old server", "update it")
 
 
 def bodies_of_everything() -> Iterator[tuple[str, Any]]:

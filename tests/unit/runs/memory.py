@@ -32,12 +32,13 @@ retention:
 
 @dataclass
 class MemoryRepository:
-    """What was stored, by restic ID; `reads` are the manifests that were asked for."""
+    """What was stored, by restic ID; `reads` are the manifests that were asked for · config: its fingerprint."""
 
     name: str = "local"
     stored: dict[str, Snapshot] = field(default_factory=dict)
     manifests: dict[str, bytes] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
+    config: str | None = None
 
     def store(self, manifest: Manifest) -> str:
         """Store a point as a backup does: its data, then its commit; return the commit's ID."""
@@ -52,6 +53,12 @@ class MemoryRepository:
         self.stored[snapshot.id] = snapshot
         return snapshot.id
 
+    def fingerprint(self) -> str | None:
+        return self.config
+
+    def describe(self) -> str:
+        return "/nowhere"
+
     def snapshots(self, undo: object) -> list[Snapshot]:
         return list(self.stored.values())
 
@@ -64,6 +71,9 @@ class MemoryRepository:
     def forget(self, ids: Sequence[str], undo: object, *, then: Sequence[str] = ()) -> ForgetEnd:
         gone = tuple(each for each in (*ids, *then) if self.stored.pop(each, None))
         return ForgetEnd(removed=gone)
+
+    def fingerprint(self) -> str | None:
+        return None
 
     def prune(self, undo: object) -> None:
         """Nothing has a size here."""

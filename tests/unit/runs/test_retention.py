@@ -139,6 +139,15 @@ def test_a_broken_commit_is_read_and_told_once(tmp_path: Path) -> None:
         assert len(box.catalog.events(name="point.broken")) == 1
 
 
+def test_a_broken_commit_stands_in_the_record_of_the_run_that_met_it(tmp_path: Path) -> None:
+    repository = filled(3)
+    del repository.manifests[f"commit-{manifest_of(1).point}"]
+    with opened(tmp_path, repository) as box:
+        record = retention.prune(box, force=False, wait=0)
+        assert [event.name for event in record.events] == ["point.broken", "run.succeeded"]
+        assert [event.run for event in box.catalog.events(name="point.broken")] == [record.id]
+
+
 def test_a_broken_commit_whose_snapshots_changed_is_read_again(tmp_path: Path) -> None:
     repository = filled(2)
     whole = manifest_of(1)
