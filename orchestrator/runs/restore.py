@@ -30,7 +30,7 @@ from orchestrator.runs.outside import explained
 from orchestrator.runs.recording import finish_run, new_run, result_of
 from orchestrator.runs.restore_checks import enough_room, on_path, real_target, refuse_ours
 from orchestrator.runs.restore_item import Picks, item_of, load_and_verify
-from orchestrator.runs.restore_places import placed, swap_order
+from orchestrator.runs.restore_places import backed_up, placed, swap_order
 from orchestrator.runs.toolbox import Toolbox
 
 
@@ -179,7 +179,7 @@ def _swap_all(
             half.swapping(step)
             kept = box.engines[step.source.engine].swap(item, step.target, step.kept, box.at, undo)
             half.swapped(step, kept)
-            found = (*done[place].findings, *kept.findings)
+            found = (*done[place].findings, *kept.findings, *backed_up(box, step, kept))
             done[place] = replace(done[place], target=step.original, kept=kept.name or "", findings=found)
             reach("restore.swapped")
         except Interrupted:
