@@ -371,6 +371,9 @@ class TestSqlite(StreamConformance):
         assert user.stdout.readline() == b"open\n"
         before = self.state(item.source)
         try:
+            (foretold,) = ENGINE.original(item).findings
+            assert f"({user.pid})" in foretold.message
+            assert foretold.level == "warning"
             with pytest.raises(Precondition, match=f"in use by .*{user.pid}") as caught:
                 ENGINE.swap(item, name, self.new_name(tmp_path, "kept"), at, undo)
             assert_told(caught.value)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from orchestrator.model.errors import Interrupted, Precondition
+from orchestrator.model.engine import Source
+from orchestrator.model.errors import DiskFull, Interrupted, Precondition
 from orchestrator.model.point import State
 from orchestrator.model.record import RestoredItem, RunRecord
 from orchestrator.planning.restore import Where
@@ -128,3 +129,19 @@ def test_damage_is_remembered_until_all_data_was_clean(tmp_path: Path) -> None:
     assert verify.damage(box, box.repositories["local"])
     assert verify.verify(box, data="all", point=None, wait=0.0).exit_code == 0
     assert verify.damage(box, box.repositories["local"]) == ""
+
+
+class _OnDisk(FakeEngine):
+    """Restores to a path."""
+
+    def originals(self, source: Source) -> Mapping[str, str]:
+        return {"all": f"/{source.name}"}
+
+
+def test_a_dry_run_foretells_that_there_is_no_room(tmp_path: Path) -> None:
+    box, _ = backed_up(tmp_path, _OnDisk(places="path"), "a")
+    full = replace(box, here=replace(box.here, free=lambda _path: 0))
+    request = restore.RestoreRequest("shop", Choice(), Where(in_place=True))
+    assert restore.plan(box, request).steps
+    with pytest.raises(DiskFull, match="0 B free"):
+        restore.plan(full, request)
