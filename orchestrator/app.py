@@ -28,7 +28,7 @@ from orchestrator.adapters.secrets import SecretStore
 from orchestrator.adapters.spawn import forbid_core_dumps
 from orchestrator.adapters.stage import FileStage
 from orchestrator.adapters.state import StateFolder
-from orchestrator.adapters.undo import RunUndo, reconcile
+from orchestrator.adapters.undo import RunUndo, is_dead, reconcile
 from orchestrator.model.engine import Engine, Source
 from orchestrator.model.errors import PolicyInvalid, Precondition, WrongPassword
 from orchestrator.model.execution import Intake, Progress, Undo
@@ -154,6 +154,7 @@ class App:
             no_secret=self.secrets,
             dead=lambda: reconcile(self.state),
             unlock_stale=settle_locks,
+            is_dead=lambda run: is_dead(self.state, run),
             tools={"resguardo": __version__},
         )
 

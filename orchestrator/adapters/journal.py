@@ -11,14 +11,20 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.adapters.sentinel import append, boot_id, pid_namespace, start_of
 from orchestrator.model.errors import DataDamaged, DiskFull
-from orchestrator.model.execution import Action, KillProcess, RemovePath
+from orchestrator.model.execution import Action, KillProcess, PutBack, RemovePath, Tell
 
+_KINDS: dict[str, Callable[..., Action]] = {
+    "process": KillProcess,
+    "remove": RemovePath,
+    "put_back": PutBack,
+    "tell": Tell,
+}
 SUFFIX = ".jsonl"
 _UNFINISHED = ".new"
 _SIGNING = 60.0  # seconds after which an empty journal is nobody's
@@ -112,8 +118,7 @@ def parse(raw: bytes) -> Journal:
 
 def to_action(record: Mapping[str, Any]) -> Action:
     """Turn a journal's record back into an action. Raises KeyError, TypeError."""
-    kind: type[KillProcess] | type[RemovePath] = {"process": KillProcess, "remove": RemovePath}[record["kind"]]
-    return kind(**record)
+    return _KINDS[record["kind"]](**record)
 
 
 def remove_unfinished(folder: str) -> None:

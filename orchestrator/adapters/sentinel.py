@@ -12,6 +12,7 @@ goodbye means that the owner is dead.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -144,14 +145,18 @@ def _end(actions: Sequence[Record], first: int, mark: str) -> list[str]:
 
 
 def remove_path(path: str) -> None:
-    """Remove a file, or a directory with all that it holds, never following a link. Raises OSError."""
+    """Remove a file, or a directory with all that it holds, never following a link.
+
+    Raises OSError; EXDEV, with everything still there, when another file system is mounted in it.
+    """
     try:
-        mode = os.lstat(path).st_mode
+        status = os.lstat(path)
     except FileNotFoundError:
         return
-    if not stat.S_ISDIR(mode):
+    if not stat.S_ISDIR(status.st_mode):
         os.unlink(path)
         return
+    _assert_one_file_system(path, status.st_dev)
     for folder, folders, files in os.walk(path, topdown=False):
         for name in files:
             os.unlink(os.path.join(folder, name))
@@ -159,6 +164,29 @@ def remove_path(path: str) -> None:
             inner = os.path.join(folder, name)
             (os.unlink if os.path.islink(inner) else os.rmdir)(inner)
     os.rmdir(path)
+
+
+def mounts_below(path: str) -> list[str]:
+    """Return where something is mounted at or below a path, links resolved. Source: proc(5), mountinfo, field 5."""
+    real = os.fsencode(os.path.realpath(path))
+    with open("/proc/self/mountinfo", "rb") as stream:
+        points = [_unescaped(line.split(b" ")[4]) for line in stream]
+    return [os.fsdecode(point) for point in points if point == real or point.startswith(real.rstrip(b"/") + b"/")]
+
+
+def _unescaped(field: bytes) -> bytes:
+    """Undo the octal escapes of space, tab, newline and backslash."""
+    first, *rest = field.split(b"\\")
+    return first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)
+
+
+def _assert_one_file_system(path: str, device: int) -> None:
+    """Bind mounts of the same file system are seen in the list of mounts alone; another list's by their device."""
+    foreign = mounts_below(path)
+    for folder, folders, _ in os.walk(path):
+        foreign += [each for name in folders if os.lstat(each := os.path.join(folder, name)).st_dev != device]
+    if foreign:
+        raise OSError(errno.EXDEV, f"another file system is mounted at {foreign[0]}", path)
 
 
 def is_removable(path: str, prefixes: Iterable[str]) -> bool:
@@ -183,11 +211,27 @@ def _remove(actions: Sequence[Record], prefixes: Sequence[str]) -> list[str]:
     return problems
 
 
-def undo(actions: Sequence[Record], owner: Record, prefixes: Sequence[str]) -> list[str]:
-    """Undo in the fixed order (restic, dumps, then files) and return what could not be undone.
+def _put_back(actions: Sequence[Record]) -> list[str]:
+    """Give each original its name again where a kill came between the two renames of a swap."""
+    problems = []
+    for action in reversed(actions):
+        path, kept = action["path"], action["kept"]
+        if not kept.startswith(f"{path}_") or "/" in kept[len(path) :]:
+            problems.append(f"{kept} is not ours to rename")
+        elif not os.path.lexists(path) and os.path.lexists(kept):
+            try:
+                os.rename(kept, path)
+            except OSError as error:
+                problems.append(f"{kept} cannot be renamed to {path} again: {error.strerror}")
+    return problems
 
-    Files under a live restic or dump are never removed: it would store torn data. Processes of another boot are gone;
-    those of another PID namespace cannot be seen from here.
+
+def undo(actions: Sequence[Record], owner: Record, prefixes: Sequence[str]) -> list[str]:
+    """Undo in the fixed order (restic, dumps, originals put back, then files) and return what could not be undone.
+
+    Files under a live restic or dump are never removed: it would store torn data; nor is a restored copy while its
+    original has not its name again. Processes of another boot are gone; those of another PID namespace cannot be seen
+    from here.
     """
     boot, namespace = boot_id(), pid_namespace()
     here = [a for a in actions if a["kind"] == "process" and a["boot"] == boot]
@@ -197,9 +241,10 @@ def undo(actions: Sequence[Record], owner: Record, prefixes: Sequence[str]) -> l
     problems += _end([a for a in mine if a["role"] == "restic"], signal.SIGINT, marker(owner))
     problems += _end([a for a in mine if a["role"] != "restic"], signal.SIGTERM, marker(owner))
     paths = [a for a in actions if a["kind"] == "remove"]
+    missing = _put_back([a for a in actions if a["kind"] == "put_back"])
     if problems:
-        return problems + [f"{a['path']} was kept: a process may still read it" for a in paths]
-    return _remove(paths, prefixes)
+        return problems + missing + [f"{a['path']} was kept: a process may still read it" for a in paths]
+    return missing + [f"{a['path']} was kept" for a in paths] if missing else _remove(paths, prefixes)
 
 
 def append(journal: int, record: Record, *, durable: bool = True) -> None:

@@ -20,7 +20,7 @@ from orchestrator.adapters.journal import Journal, Owner
 from orchestrator.adapters.spawn import spawn
 from orchestrator.adapters.state import StateFolder
 from orchestrator.model.errors import DataDamaged, Precondition, ResguardoError
-from orchestrator.model.execution import Action, KillProcess, RemovePath
+from orchestrator.model.execution import Action, KillProcess, PutBack, RemovePath, Tell
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import RESTORING
 
@@ -81,7 +81,9 @@ class RunUndo:
 
         Processes are not, nor is what lies in memory (/run); a process's death alone loses nothing that was written.
         """
-        return isinstance(action, RemovePath) and not action.path.startswith("/run/")
+        if isinstance(action, RemovePath):
+            return not action.path.startswith("/run/")
+        return isinstance(action, (PutBack, Tell))
 
     def done(self, action_id: str) -> None:
         """Say that this needs no undoing any more. Never raises: a dead sentinel is found by the next register."""
@@ -167,7 +169,7 @@ class DeadRun:
     """A run whose owner died.
 
     restic: its restic processes that were not seen to end in order, for the lock doctor · problems: what could not be
-    undone, in our grammar.
+    undone, in our grammar · left: what it did and nobody but the user can undo.
     """
 
     run: str
@@ -175,6 +177,7 @@ class DeadRun:
     restic: tuple[KillProcess, ...] = ()
     problems: tuple[str, ...] = ()
     readable: bool = True
+    left: tuple[Tell, ...] = ()
 
     def forget(self) -> None:
         """Delete its journal, once its locks are dealt with. One that is not understood or not undone stays."""
@@ -212,6 +215,21 @@ def _reconcile_one(state: StateFolder, path: str) -> DeadRun | None:
         os.close(fd)
 
 
+def is_dead(state: StateFolder, run: str) -> bool:
+    """Whether a run that has not ended lives no more, seen without waiting or changing anything.
+
+    One without a journal has undone everything, or has died before it did anything.
+    """
+    try:
+        fd = os.open(os.path.join(state.holds, run + journal.SUFFIX), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        return journal.lock(fd)
+    finally:
+        os.close(fd)
+
+
 def _outlived(fd: int) -> bool:
     """Whether owner and sentinel are gone; a sentinel that is at work for a dead owner is waited for."""
     until = time.monotonic() + UNDOING
@@ -236,4 +254,5 @@ def _finish(state: StateFolder, run: str, path: str, fd: int) -> DeadRun:
         copies = [prefix for prefix in found.removable if prefix.endswith(RESTORING)]
         problems = sentinel.undo(actions, asdict(found.owner), (*state.removable(), *copies))
     restic = tuple(a for a in found.pending.values() if isinstance(a, KillProcess) and a.role == "restic")
-    return DeadRun(run, path, restic, tuple(problems))
+    left = tuple(action for action in found.pending.values() if isinstance(action, Tell))
+    return DeadRun(run, path, restic, tuple(problems), left=left)

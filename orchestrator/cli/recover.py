@@ -8,9 +8,11 @@ import click
 
 from orchestrator.cli.context import CliContext
 from orchestrator.model.errors import EXIT_BUSY
+from orchestrator.report.units import flat
 
 if TYPE_CHECKING:
     from orchestrator.model.record import Event
+    from orchestrator.runs.reconcile import Buried
 
 
 @click.command("recover")
@@ -33,12 +35,24 @@ def command(ctx: CliContext, unlock: bool) -> int:
     if ctx.json:
         from orchestrator.report.bodies import Recovered  # noqa: PLC0415
 
-        ctx.emit("recover", Recovered(dead, locks))
+        ctx.emit(
+            "recover", Recovered([each.run for each in dead], locks, [event for each in dead for event in each.left])
+        )
     else:
-        told = [f"run {run} was dead; what it left is undone" for run in dead]
+        told = [line for each in dead for line in _buried(each)]
         ctx.say("\n".join([*told, *map(_told, locks)]) or "nothing to recover")
     left = any(event.name != "lock.removed" for event in locks)
     return EXIT_BUSY if unlock and left else 0
+
+
+def _buried(dead: Buried) -> list[str]:
+    if not dead.left:
+        return [f"run {dead.run} was dead; what it left is undone"]
+    return [f"run {dead.run} was dead; this stays:", *map(_stays, dead.left)]
+
+
+def _stays(event: Event) -> str:
+    return f"  {flat(event.message)}" + (f"\n  HINT: {flat(event.hint)}" if event.hint else "")
 
 
 def _told(event: Event) -> str:

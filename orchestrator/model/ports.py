@@ -93,6 +93,9 @@ class Catalog(Protocol):
     def newest_manifest(self, repository: str, *, host: str | None = None) -> Manifest | None:
         """The manifest committed last, or None when the catalog knows none of this repository (and host)."""
 
+    def policies(self, repository: str, *, host: str | None = None) -> set[str]:
+        """Every text of policy.yml under which a known point of this repository (and host) was made; "" for none."""
+
     def paths_snapshot(self, service: str, tier: str, repository: str) -> str | None:
         """restic ID of the newest `paths` snapshot, as parent."""
 
@@ -116,6 +119,9 @@ class Catalog(Protocol):
 
     def dead_runs(self) -> set[str]:
         """Runs that began, never ended, and were reconciled as dead."""
+
+    def unfinished(self, command: str) -> list[tuple[str, datetime]]:
+        """ID and start of a command's runs that began, have no end and were not found dead, newest first."""
 
     def over_runs(self) -> set[str]:
         """Every run that ended, or was found dead: what it stored without committing it is nobody's."""

@@ -13,7 +13,7 @@ from orchestrator.model.record import Event, RunRecord, ServiceRecord
 Place = tuple[str, str]  # service, tier
 _MOST_WARNINGS = 3  # named; the rest is counted
 SKEW = timedelta(hours=1)
-ACT = frozenset({"overdue", "damaged", "failed", "none", "clock", "partial"})  # levels that ask for action
+ACT = frozenset({"overdue", "damaged", "lost", "failed", "none", "clock", "partial"})  # levels that ask for action
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class RetentionTrouble:
 
 @dataclass(frozen=True)
 class RepositoryStatus:
-    """One repository: when it was last listed and checked, what is overdue, and why retention does nothing."""
+    """One repository: when it was last listed and checked, what is overdue, and why retention does nothing.
+
+    lost: how many restore points are known that it no longer lists.
+    """
 
     name: str
     url: str
@@ -58,13 +61,15 @@ class RepositoryStatus:
     notes: tuple[str, ...]
     damage: str = ""
     retention: RetentionTrouble | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True)
 class Status:
     """Everything that `resguardo status` shows. exit_code: 0 nothing to act on, 1 otherwise.
 
-    elsewhere: other host → how many of its restore points the catalog knows; they count for no service here.
+    elsewhere: other host → how many of its restore points the catalog knows; they count for no service here ·
+    left: what killed restores did that only the user can mend.
     """
 
     host: str
@@ -74,6 +79,7 @@ class Status:
     waiting: int
     events: tuple[Event, ...]
     elsewhere: Mapping[str, int] = field(default_factory=dict)
+    left: tuple[Event, ...] = ()
 
     @property
     def points(self) -> int:
@@ -84,7 +90,9 @@ class Status:
     def exit_code(self) -> int:
         """1 when a service or a repository asks for action."""
         bad = any(service.level in ACT for service in self.services)
-        return int(bad or any(repository.damage or repository.retention for repository in self.repositories))
+        return int(
+            bad or bool(self.left) or any(each.damage or each.retention or each.lost for each in self.repositories)
+        )
 
 
 def services(
@@ -139,6 +147,8 @@ def _warnings(point: Point, runs: Sequence[RunRecord]) -> str:
 def _level(  # noqa: PLR0911 - one return per level
     newest: Point | None, proven: Point | None, latest: Point | None, now: datetime, limit: timedelta, failure: str
 ) -> tuple[str, str]:
+    if latest is not None and latest.lost:
+        return "lost", _said(f"{latest.id} is gone from repository {latest.repository}", failure)
     if latest is not None and latest.damaged:
         return "damaged", _said(f"{latest.id} is damaged", failure)
     if newest is None:

@@ -201,14 +201,16 @@ class Rebuilt:
     added: Sequence[str]
     broken: Sequence[BrokenPoint]
     known: int
+    lost: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """The killed runs whose leftovers were undone, and what became of the locks in the repositories."""
+    """The killed runs whose leftovers were undone, what became of the locks, and what stays for the user to mend."""
 
     dead_runs: Sequence[str]
     locks: Sequence[Event] = ()
+    left: Sequence[Event] = ()
 
 
 @dataclass(frozen=True)

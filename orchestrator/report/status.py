@@ -22,6 +22,7 @@ def status_text(status: Status, now: datetime) -> str:
     if rows:
         parts.append(table(("SERVICE", "TIER", "STANDS", "NEWEST", "AGE", "PROVEN", "POINTS", "WHY"), rows, right=(6,)))
     parts.append("\n".join(_repository(repository, now) for repository in status.repositories))
+    parts += [f"{flat(event.message)}" + (f"\nHINT: {flat(event.hint)}" if event.hint else "") for event in status.left]
     if status.last_run:
         run = status.last_run
         words = result_word(run.result) if run.result == "attention" else run.result
@@ -41,8 +42,12 @@ def sentence(status: Status) -> str:
     troubles = [_act(act, len(living))] if act else []
     for repository in status.repositories:
         troubles += [f"repository {repository.name} is damaged"] if repository.damage else []
+        if repository.lost:
+            troubles.append(f"{count(repository.lost, 'restore point')} gone from repository {repository.name}")
         if repository.retention:
             troubles.append(f"retention in repository {repository.name} is {repository.retention.word}")
+    if status.left:
+        troubles.append("a killed restore left something that you have to look at")
     if troubles:
         return safe("; ".join(troubles))
     if not living:
@@ -104,7 +109,18 @@ def _repository(repository: RepositoryStatus, now: datetime) -> str:
     check = repository.check
     checked = f"last checked {age(check.time, now)} ago" if check else "never checked"
     head = f"repository {repository.name} ({safe(repository.url)}): {seen}, {checked}"
-    return "\n".join([head, *(f"  {flat(note)}" for note in (*repository.notes, *_retention(repository)))])
+    return "\n".join(
+        [head, *(f"  {flat(note)}" for note in (*repository.notes, *_lost(repository), *_retention(repository)))]
+    )
+
+
+def _lost(repository: RepositoryStatus) -> list[str]:
+    if not repository.lost:
+        return []
+    return [
+        f"{count(repository.lost, 'restore point')} gone: the repository lists them no longer",
+        'HINT: is its disk mounted? see docs/disaster-recovery.md, "Restore points are gone"',
+    ]
 
 
 def _retention(repository: RepositoryStatus) -> list[str]:

@@ -61,6 +61,7 @@ class RestorePoint:
     state: State
     partial: bool
     damaged: bool
+    lost: bool
     retired: bool
     repository: str
     host: str
@@ -79,6 +80,7 @@ class PointSummary:
     state: State
     partial: bool
     damaged: bool
+    lost: bool
     retired: bool
     repository: str
     bytes: int
@@ -187,6 +189,7 @@ class Standing:
     waiting: int
     events: tuple[Event, ...]
     elsewhere: Mapping[str, int]
+    left: tuple[Event, ...] = ()
 
 
 def _source(source: Source) -> SourceName:
@@ -204,6 +207,7 @@ def _point(point: Point) -> RestorePoint:
         state=point.state,
         partial=point.partial,
         damaged=point.damaged,
+        lost=point.lost,
         retired=point.retired,
         repository=point.repository,
         host=point.host,
@@ -243,6 +247,7 @@ def _brief(point: Point) -> PointSummary:
         state=point.state,
         partial=point.partial,
         damaged=point.damaged,
+        lost=point.lost,
         retired=point.retired,
         repository=point.repository,
         bytes=point.bytes,
@@ -292,7 +297,16 @@ def _restore(plan: RestorePlan) -> PlannedRestore:
 def _status(status: Status) -> Standing:
     services = tuple(_service(service) for service in status.services)
     last = _summary(status.last_run) if status.last_run else None
-    return Standing(status.host, services, status.repositories, last, status.waiting, status.events, status.elsewhere)
+    return Standing(
+        status.host,
+        services,
+        status.repositories,
+        last,
+        status.waiting,
+        status.events,
+        status.elsewhere,
+        status.left,
+    )
 
 
 def _service(service: ServiceStatus) -> ServiceStanding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from orchestrator.model.errors import Interrupted, ResguardoError, RunLocked
 from orchestrator.model.execution import KillProcess
@@ -12,7 +13,7 @@ from orchestrator.runs.notify import announce_events
 from orchestrator.runs.toolbox import DeadRun, Toolbox
 
 
-def reconcile(box: Toolbox) -> list[str]:
+def reconcile(box: Toolbox) -> list[Buried]:
     """Undo what dead runs left, unless another run holds the lock: that one has done it. See `recover`."""
     try:
         return recover(box)
@@ -20,8 +21,16 @@ def reconcile(box: Toolbox) -> list[str]:
         return []
 
 
-def recover(box: Toolbox) -> list[str]:
-    """Undo what dead runs left, look after their repository locks, note them as dead and tell of it; return their IDs.
+@dataclass(frozen=True)
+class Buried:
+    """A dead run that was looked after. left: what the user has to know, of severity failed."""
+
+    run: str
+    left: tuple[Event, ...] = ()
+
+
+def recover(box: Toolbox) -> list[Buried]:
+    """Undo what dead runs left, look after their repository locks, note them as dead and tell of it; return them.
 
     It happens under the run lock, since a living run stages at the same paths as a dead one did. A journal stays until
     its locks were dealt with, so that an unreachable repository is tried again next time. Raises RunLocked.
@@ -30,8 +39,8 @@ def recover(box: Toolbox) -> list[str]:
         known = box.catalog.dead_runs()
         found = []
         for dead in box.dead():
-            found.append(dead.run)
             events = _bury(box, dead, new=dead.run not in known)
+            found.append(Buried(dead.run, tuple(event for event in events if event.name.startswith("recover."))))
             for event in events:
                 box.event(event)
             announce_events(box, events)
@@ -53,13 +62,23 @@ def _bury(box: Toolbox, dead: DeadRun, *, new: bool) -> list[Event]:
     box.catalog.mark_dead(dead.run, box.clock())
     events = []
     if new:
-        message = f"run {dead.run} was killed; what it left was undone"
+        message = f"run {dead.run} was killed; {_fate(dead)}"
         events.append(Event(box.clock(), "run.killed", "warning", message, run=dead.run))
+        events += [
+            Event(box.clock(), "recover.left", "failed", tell.message, dead.run, tell.service, hint=tell.hint)
+            for tell in dead.left
+        ]
     events += [Event(box.clock(), "recover.failed", "failed", problem, run=dead.run) for problem in dead.problems]
     settled, told = _settle_locks(box, dead.restic)
     if settled and not dead.problems:
         dead.forget()
     return [*events, *told]
+
+
+def _fate(dead: DeadRun) -> str:
+    if not dead.left:
+        return "what it left was undone" if not dead.problems else "not all that it left could be undone"
+    return "its processes and plaintext are gone; this stays: " + "; ".join(tell.message for tell in dead.left)
 
 
 def _settle_locks(box: Toolbox, processes: Sequence[KillProcess]) -> tuple[bool, list[Event]]:

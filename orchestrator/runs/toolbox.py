@@ -109,6 +109,7 @@ class Toolbox:
     no_secret: SecretResolver
     dead: Callable[[], Sequence[DeadRun]]
     unlock_stale: LockDoctor
+    is_dead: Callable[[str], bool] = lambda _run: False
     tools: Mapping[str, str] = field(default_factory=dict)
     begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # runs of this process that have not ended
     met: dict[str, list[Event]] = field(default_factory=dict)  # what these runs met, for their records

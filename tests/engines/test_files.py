@@ -18,6 +18,8 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
+from orchestrator.adapters.state import StateFolder
+from orchestrator.adapters.undo import reconcile
 from orchestrator.engines._patterns import is_excluded
 from orchestrator.engines.files import FilesEngine, Options
 from orchestrator.model.engine import DumpEnd, Item, Restored, Source
@@ -57,6 +59,18 @@ tmp, to = sys.argv[1:]
 options = Options(paths=[f"{tmp}/a", f"{tmp}/b"])
 source = Source("shop", "files", "files", "default", 60.0, options, None)
 ENGINE.swap(Item(source, "files", ""), to, f"{tmp}/a_before_X", None, None)
+"""
+STEPS = """
+import os, sys
+from contextlib import ExitStack
+from orchestrator.adapters.state import StateFolder
+from orchestrator.adapters.undo import RunUndo
+from orchestrator.engines.files import _move_in_steps
+from orchestrator.model.execution import RemovePath
+policy, tmp, to = sys.argv[1:]
+undo = RunUndo(StateFolder(policy), "20240229T010203Z-00000a", also=[tmp + "/.a.restoring"])
+undo.register(RemovePath(to))
+_move_in_steps(to, tmp + "/a", tmp + "/a_before_X", ExitStack(), undo)
 """
 WRONG: tuple[Mapping[str, object], ...] = (
     {"exclude": ["["]},
@@ -334,6 +348,45 @@ class TestFiles(EngineConformance):
             assert (tmp_path / name / "who").read_text() == f"old {name}"
             assert Path(f"{to}{tmp_path}/{name}/who").read_text() == f"new {name}"
         assert not (tmp_path / "a_before_X").exists()
+
+    def test_killed_between_two_renames(self, tmp_path: Path) -> None:
+        """Where names cannot be exchanged in one step the original gets its name back, before anything is removed."""
+        policy, to = str(tmp_path / "policy.yml"), tmp_path / ".a.restoring-x"
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "who").write_text("old")
+        to.mkdir()
+        environment = {"RESGUARDO_FAILPOINT": "restore.parted", "RESGUARDO_STATE": str(tmp_path / "state")}
+        ran = subprocess.run(
+            [sys.executable, "-c", STEPS, policy, str(tmp_path), str(to)],
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == -signal.SIGKILL, ran.stderr
+        (dead,) = reconcile(StateFolder(policy, environment))
+        assert dead.problems == ()
+        assert (tmp_path / "a" / "who").read_text() == "old"
+        assert not to.exists()
+        assert not (tmp_path / "a_before_X").exists()
+
+    @pytest.mark.root
+    def test_what_is_mounted_inside_hinders_a_swap(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
+        source, to = self._two(tmp_path)
+        inside = tmp_path / "b" / "my mount"
+        inside.mkdir()
+        ran = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(inside)], check=False, capture_output=True)
+        if ran.returncode:
+            pytest.skip("impossible here: mounting is not allowed")
+        try:
+            (found,) = errors(ENGINE.original(self.item_of(source)).findings)
+            assert f"{str(inside)!r} is mounted in it" in found.message
+            assert found.hint is not None
+            with pytest.raises(Precondition, match="is mounted in it"):
+                ENGINE.swap(self.item_of(source), str(to), f"{tmp_path}/a_before_X", at, undo)
+            assert (tmp_path / "a" / "who").read_text() == "old a"
+        finally:
+            subprocess.run(["umount", str(inside)], check=True)
 
     @pytest.mark.parametrize("point", ["restore.aside:1", "restore.exchanged:1", "restore.exchanged:2"])
     def test_killed_in_a_swap(self, point: str, tmp_path: Path) -> None:

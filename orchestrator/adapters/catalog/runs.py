@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from orchestrator.adapters.catalog.codec import micros
+from orchestrator.adapters.catalog.codec import instant, micros
 from orchestrator.adapters.catalog.database import Database
 from orchestrator.adapters.catalog.events import insert_event
 from orchestrator.adapters.catalog.run_rows import DETAILS, insert_parts, insert_run, run_of
@@ -64,6 +64,14 @@ class Runs:
     def dead_runs(self) -> set[str]:
         """Runs that began, never ended, and were reconciled as dead."""
         return {run for (run,) in self._db.rows("SELECT name FROM run WHERE dead IS NOT NULL AND ended IS NULL")}
+
+    def unfinished(self, command: str) -> list[tuple[str, datetime]]:
+        """ID and start of a command's runs that began, have no end and were not found dead, newest first."""
+        rows = self._db.rows(
+            "SELECT name, started FROM run WHERE ended IS NULL AND dead IS NULL AND command = ? ORDER BY started DESC",
+            (command,),
+        )
+        return [(name, instant(started)) for name, started in rows]
 
     def over_runs(self) -> set[str]:
         """Every run that ended, or was found dead: what it stored without committing it is nobody's."""

@@ -18,7 +18,7 @@ from orchestrator.adapters.launch import launch, name_process
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo, reconcile
 from orchestrator.model.errors import Precondition, ResguardoError
-from orchestrator.model.execution import RemovePath
+from orchestrator.model.execution import PutBack, RemovePath, Tell
 from tests.unit.adapters.host.help import RUN, lives, until
 
 # Starts a restic-like child, a dump-like child and a directory of plaintext, then says all of it and waits.
@@ -252,6 +252,61 @@ def test_a_process_that_cannot_be_seen_keeps_its_files(state: StateFolder, bysta
     assert bystander.poll() is None
     dead.forget()
     assert path.exists()
+
+
+def test_an_original_gets_its_name_back_if_that_is_free(state: StateFolder, tmp_path: Path) -> None:
+    for name in ("one_before_X", "two", "two_before_X"):
+        (tmp_path / name).write_text(name)
+    actions = [PutBack(f"{tmp_path}/{name}", f"{tmp_path}/{name}_before_X") for name in ("one", "two", "three")]
+    write_journal(state, *({"id": str(number), "action": asdict(each)} for number, each in enumerate(actions)))
+    (dead,) = reconcile(state)
+    assert dead.problems == ()
+    assert (tmp_path / "one").read_text() == "one_before_X"
+    assert (tmp_path / "two").read_text() == "two"
+    assert (tmp_path / "two_before_X").read_text() == "two_before_X"
+
+
+def test_nothing_else_is_renamed_and_the_copy_stays(state: StateFolder, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("other")
+    copy = Path(state.runtime, "copy")
+    copy.mkdir()
+    odd = PutBack(str(tmp_path / "one"), str(tmp_path / "other"))
+    write_journal(state, *({"id": str(n), "action": asdict(a)} for n, a in enumerate([RemovePath(str(copy)), odd])))
+    (dead,) = reconcile(state)
+    assert dead.problems == (f"{tmp_path}/other is not ours to rename", f"{copy} was kept")
+    assert (tmp_path / "other").exists()
+    assert copy.exists()
+
+
+def test_what_only_the_user_can_mend_is_told_after_death(state: StateFolder) -> None:
+    tell = Tell("shop/main: 'a' was replaced, and what it was is kept as 'b'", "restore again", "shop")
+    write_journal(state, {"id": "1", "action": asdict(tell)}, {"undone": True, "problems": []})
+    (dead,) = reconcile(state)
+    assert dead.left == (tell,)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options", [("-t", "tmpfs", "tmpfs"), ("--bind",)], ids=["another", "bind"])
+def test_what_is_mounted_in_a_folder_of_ours_is_not_removed(
+    options: tuple[str, ...], state: StateFolder, tmp_path: Path
+) -> None:
+    ours, live = Path(state.runtime, "left"), tmp_path / "live"
+    inside = ours / "a" / "my mount"
+    inside.mkdir(parents=True)
+    (ours / "z").touch()
+    live.mkdir()
+    what = (str(live),) if options == ("--bind",) else ()
+    if subprocess.run(["mount", *options, *what, str(inside)], check=False, capture_output=True).returncode:
+        pytest.skip("impossible here: mounting is not allowed")
+    try:
+        (inside / "precious").write_text("precious")
+        write_journal(state, {"id": "1", "action": asdict(RemovePath(str(ours)))})
+        (dead,) = reconcile(state)
+        assert dead.problems == (f"{ours} cannot be removed: another file system is mounted at {inside}",)
+        assert (inside / "precious").read_text() == "precious"
+        assert (ours / "z").exists()
+    finally:
+        subprocess.run(["umount", str(inside)], check=True)
 
 
 def test_an_impostor_cannot_be_registered(
