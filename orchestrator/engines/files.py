@@ -152,7 +152,7 @@ class FilesEngine:
 def _absent(to: str, path: str, *, counted: bool) -> Finding:
     if not counted:
         return Finding("error", f"{to + path!r}: was not restored")
-    text = f"{path!r} is not in the restore point, which holds what services.yml named then"
+    text = f"{path!r} is not in the restore point, which holds what services.yml named and was there then"
     return Finding("warning", text, f"see what lies below {to!r}")
 
 
