@@ -72,9 +72,6 @@ class MemoryRepository:
         gone = tuple(each for each in (*ids, *then) if self.stored.pop(each, None))
         return ForgetEnd(removed=gone)
 
-    def fingerprint(self) -> str | None:
-        return None
-
     def prune(self, undo: object) -> None:
         """Nothing has a size here."""
 
@@ -96,6 +93,14 @@ def manifest_of(age: float, service: str = "shop", rules: str = "") -> Manifest:
         sources=(ManifestSource("main", "sqlite", "taken", (item,)),),
         rules={"local": rules} if rules else {},
     )
+
+
+OPENED: list[SqliteCatalog] = []  # closed when the test is over (see conftest.py)
+
+
+def _catalog(path: Path) -> SqliteCatalog:
+    OPENED.append(SqliteCatalog(str(path)))
+    return OPENED[-1]
 
 
 class _Undo:
@@ -130,7 +135,7 @@ def toolbox(
         engines={},
         at=none,
         repositories=cast("Any", {"local": repository}),
-        catalog=SqliteCatalog(str(folder / "state" / "catalog.db")),
+        catalog=_catalog(folder / "state" / "catalog.db"),
         notifier=none,
         open_intake=none,
         stage=none,
