@@ -17,7 +17,7 @@ def command() -> None:
 def rebuild(ctx: CliContext) -> int:
     """Learn every restore point that the repositories hold from the repositories alone."""
     from orchestrator.cli.acting import noted, open_app  # noqa: PLC0415 - start-up
-    from orchestrator.runs.rebuild import rebuild_all  # noqa: PLC0415
+    from orchestrator.runs.rebuild import LOST, rebuild_all  # noqa: PLC0415
 
     app = open_app(ctx)
     if kept := app.set_aside_catalog():
@@ -27,11 +27,14 @@ def rebuild(ctx: CliContext) -> int:
         from orchestrator.report.bodies import BrokenPoint, Rebuilt  # noqa: PLC0415
 
         broken = [BrokenPoint(point, why) for point, why in found.broken]
-        ctx.emit("catalog-rebuild", Rebuilt(found.added, broken, found.known))
+        ctx.emit("catalog-rebuild", Rebuilt(found.added, broken, found.known, found.lost))
     else:
         from orchestrator.report.status import rebuilt_text  # noqa: PLC0415
 
         ctx.say(rebuilt_text(app.config.policy.host, found.known, len(found.added)))
         for point, why in found.broken:
             ctx.warn(f"{point} is not a restore point: {why}")
-    return 3 if found.broken else 0
+        if found.lost:
+            ctx.warn(f"gone from its repository: {', '.join(found.lost)}")
+            ctx.say(f"HINT: {LOST}")
+    return 3 if found.broken or found.lost else 0

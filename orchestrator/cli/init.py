@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 
 @click.command("init")
+@click.option(
+    "--replace-lost",
+    is_flag=True,
+    help="Create a repository also where restore points of a lost one are known, or go on with another one there.",
+)
 @click.pass_obj
-def command(ctx: CliContext) -> int:
+def command(ctx: CliContext, *, replace_lost: bool) -> int:
     """Write policy.yml, services.yml and the key, each where it is missing, and create the repository.
 
     What exists is never overwritten. No other command ever creates a repository.
@@ -28,7 +33,7 @@ def command(ctx: CliContext) -> int:
     written = write_starter(ctx.policy_path)
     app = open_app(ctx)
     keys = make_keys(app.key_files())
-    done = noted(app, "init", lambda box: _initialize(box, keys))
+    done = noted(app, "init", lambda box: _initialize(box, keys, replace_lost=replace_lost))
     made = [(repository.name, repository.describe(), result) for repository, result in done]
     if ctx.json:
         from orchestrator.report.bodies import Initialized, InitializedRepository  # noqa: PLC0415
@@ -44,18 +49,20 @@ def command(ctx: CliContext) -> int:
     return 0
 
 
-def _initialize(box: Toolbox, keys: list[str]) -> list[tuple[Repository, str]]:
+def _initialize(box: Toolbox, keys: list[str], *, replace_lost: bool) -> list[tuple[Repository, str]]:
     from orchestrator.runs.initialize import initialize  # noqa: PLC0415 - start-up
 
-    _refuse_lost_keys(box, keys)
-    return initialize(box)
+    _refuse_lost_keys(box, keys, replace_lost=replace_lost)
+    return initialize(box, replace_lost=replace_lost)
 
 
-def _refuse_lost_keys(box: Toolbox, keys: list[str]) -> None:
+def _refuse_lost_keys(box: Toolbox, keys: list[str], *, replace_lost: bool) -> None:
     """Take new keys back when a repository is there already, or nobody can tell: a new key never opens an old one.
 
     Raises Precondition, and what asking a repository raises.
     """
+    from orchestrator.runs.identity import refuse_lost  # noqa: PLC0415 - start-up
+
     if not keys:
         return
     try:
@@ -64,6 +71,8 @@ def _refuse_lost_keys(box: Toolbox, keys: list[str]) -> None:
                 key = box.config.policy.repositories[name].password.file
                 if key in keys:
                     _assert_new(repository, key, undo)
+                    if not replace_lost:
+                        refuse_lost(box, repository)
     except BaseException:
         for path in keys:
             os.unlink(path)

@@ -69,8 +69,9 @@ class Point:
     """A restore point of one repository: one service and tier in one run.
 
     time: the earliest data in it, UTC · state: the lowest of its sources' · partial: a source failed or is partial ·
-    damaged: a check found it so · retired: its service is no longer in services.yml · snapshots: part key → restic ID,
-    the commit under "commit" · host: the policy's name of the host whose point it is.
+    damaged: a check found it so, or it is lost · lost: its repository does not list all its snapshots · retired: its
+    service is no longer in services.yml · snapshots: part key → restic ID, the commit under "commit" · host: the
+    policy's name of the host whose point it is.
     """
 
     service: str
@@ -82,6 +83,7 @@ class Point:
     repository: str
     partial: bool = False
     damaged: bool = False
+    lost: bool = False
     retired: bool = False
     sources: tuple[PointSource, ...] = ()
     snapshots: Mapping[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,12 @@ def match(manifest: Manifest, parts: Sequence[Snapshot]) -> tuple[dict[str, str]
                 what = "is not the snapshot that was committed" if candidates else "is missing"
                 problems.append(f"{source.name}/{item.name}: its snapshot {what}")
     return found, problems
+
+
+def may_hold(parts: Sequence[Snapshot], keys: Iterable[str]) -> bool:
+    """Whether the snapshots of a place may be those with these part keys, by their tags alone: worth a closer look."""
+    wanted = Counter(key.partition(":")[0] for key in keys if key != "commit")
+    return wanted <= Counter(part.ours.part for part in parts if part.ours)
 
 
 def part_key(source: str, item: ManifestItem) -> str:

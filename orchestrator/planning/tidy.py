@@ -31,7 +31,8 @@ class RetentionPlan:
     """What retention would do in one repository, with reasons.
 
     gone: points that the catalog knows and the repository lists no longer · brakes: why the guard would refuse ·
-    foreign: restic IDs of snapshots that only another version of this program can read.
+    foreign: restic IDs of snapshots that only another version of this program can read · lacks: how many snapshots of
+    known points are not listed.
     """
 
     repository: str
@@ -41,6 +42,7 @@ class RetentionPlan:
     brakes: tuple[str, ...]
     retired: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    lacks: int = 0
 
     @property
     def removing(self) -> list[tuple[Point, str]]:

@@ -46,12 +46,13 @@ def _held(source: PointSource) -> str:
 
 
 def state_word(point: Point, host: str = "") -> str:
-    """Return a point's state with its flags: `partial`, `committed, damaged`, `proven, retired`, `checked, of host b`.
+    """Return a point's state with its flags: `lost`, `partial`, `committed, damaged`, `proven, retired`, and so on.
 
     host: this policy's, when it is to be said whose a point of another is.
     """
-    word = "partial" if point.partial else point.state.word
-    flags = [flag for flag, holds in (("damaged", point.damaged), ("retired", point.retired)) if holds]
+    word = "lost" if point.lost else "partial" if point.partial else point.state.word
+    damaged = point.damaged and not point.lost
+    flags = [flag for flag, holds in (("damaged", damaged), ("retired", point.retired)) if holds]
     foreign = [f"of host {point.host}"] if host and point.host != host else []
     return ", ".join([word, *flags, *foreign])
 
@@ -221,6 +222,8 @@ def retention_text(plan: RetentionPlan, *, force: bool = False) -> str:
         parts += [f"--force would go on although {safe(text)}" for text in plan.brakes]
     elif plan.brakes:
         hint = "if all of this is wanted, `resguardo prune --force` does it"
+        if plan.lacks:
+            hint = "`resguardo catalog rebuild` first: it finds snapshots that got other IDs"
         parts += ["\n".join([*(f"nothing would be removed: {safe(text)}" for text in plan.brakes), f"  HINT: {hint}"])]
     return "\n\n".join(parts) or f"repository {plan.repository}: nothing to decide"
 

@@ -7,9 +7,9 @@ from orchestrator.model.execution import Finding, Undo
 from orchestrator.model.repository import Repository
 from orchestrator.policy.secrets_used import secrets_used
 from orchestrator.report.units import age, count, duration, size
+from orchestrator.runs import identity
 from orchestrator.runs.beside import beside_data
 from orchestrator.runs.notify import without_channel
-from orchestrator.runs import identity
 from orchestrator.runs.probe import probe_all
 from orchestrator.runs.toolbox import Toolbox
 

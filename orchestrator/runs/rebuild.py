@@ -15,9 +15,11 @@ from orchestrator.model.names import MANIFEST_FILE, point_id
 from orchestrator.model.point import Point
 from orchestrator.model.record import Event
 from orchestrator.model.repository import Repository, Snapshot
-from orchestrator.planning.listing import Listing, Place, match, sort
-from orchestrator.runs import proofs, rules
+from orchestrator.planning.listing import Listing, Place, match, may_hold, sort
+from orchestrator.runs import identity, proofs, rules
 from orchestrator.runs.toolbox import Toolbox
+
+LOST = 'is the right disk mounted? see docs/disaster-recovery.md, "Restore points are gone"'
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def meet(box: Toolbox, repository: Repository, undo: Undo) -> None:
             break
     rules.adopt(box, repository)
     mark_listed(box, repository)
+    identity.trust(box, repository)
 
 
 def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = False, judge: bool = True) -> Learned:
@@ -81,8 +84,16 @@ def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = Fal
     # The points first: what is committed after this is in no listing that was made before it.
     before = _known(box, repository)
     listing = sort(repository.snapshots(undo))
+    _find_again(box, repository, before, listing, undo, again=again)
+    ids = {point.id for point in before}
+    before = [point for point in _known(box, repository) if point.id in ids]
     if judge:
-        _flag_hollow(box, repository, settle(box, repository, before, listing.ids), listing.ids)
+        kept = settle(box, repository, before, listing.ids)
+        _flag_lost(box, repository, kept, listing.ids)
+        if not kept or any(point.snapshots["commit"] in listing.ids for point in kept):
+            identity.trust(box, repository)
+        else:
+            identity.doubt(box, repository)
     added, broken = _read_new(box, repository, before, listing, undo, again=again)
     proofs.adopt(box, repository, added, all_known=True)
     if judge:
@@ -90,13 +101,32 @@ def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = Fal
     if never:
         rules.adopt(box, repository)
     mark_listed(box, repository)
-    ids = {point.id for point in before} | {manifest.point for manifest in added}
+    ids |= {manifest.point for manifest in added}
     return Learned(
         listing,
         tuple(_as_listed(box, repository, ids, listing)),
         tuple(manifest.point for manifest in added),
         tuple((point_id(*place), why) for place, why in broken.items()),
     )
+
+
+def _find_again(
+    box: Toolbox, repository: Repository, known: Sequence[Point], listing: Listing, undo: Undo, *, again: bool
+) -> None:
+    """Mirror known points once more whose snapshots have other restic IDs now, as `restic copy` and `tag` give them.
+
+    The manifest decides, by what restic notes as the original. again: every point that is listed, and not only those
+    that lack something which may be there.
+    """
+    listed = listing.ids
+    moved = []
+    for point in known:
+        place = (point.service, point.tier, point.run)
+        lacks = _missing(point, listed) and may_hold(listing.parts.get(place, ()), point.snapshots)
+        if place in listing.commits and (again or lacks):
+            moved.append(place)
+    with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
+        list(pool.map(lambda place: _mirror(box, repository, place, listing.commits[place], listing, undo), moved))
 
 
 def _known(box: Toolbox, repository: Repository) -> list[Point]:
@@ -109,7 +139,8 @@ def _as_listed(box: Toolbox, repository: Repository, ids: Collection[str], listi
     gone = going(box, repository) - listed  # before the points: their rows go before the marks do
     for point in _known(box, repository):
         if point.id in ids and point.snapshots["commit"] not in gone:
-            yield replace(point, damaged=point.damaged or bool(_missing(point, listed)))
+            lost = bool(_missing(point, listed))
+            yield replace(point, damaged=point.damaged or lost, lost=lost)
 
 
 def going(box: Toolbox, repository: Repository) -> set[str]:
@@ -173,7 +204,7 @@ def _tell_broken(box: Toolbox, repository: Repository, listing: Listing, broken:
     signed = {_sign(box, listing, place): (place, why) for place, why in broken.items()}
     for place, why in (told for sign, told in signed.items() if sign not in remembered):
         message = f"{point_id(*place)} is not a restore point: {why}"
-        box.event(Event(box.clock(), "point.broken", "warning", message, repository=repository.name))
+        box.tell(Event(box.clock(), "point.broken", "warning", message, repository=repository.name))
     box.catalog.put(_memory(repository), json.dumps({sign: why for sign, (_, why) in signed.items()}))
 
 
@@ -192,20 +223,23 @@ def _sign(box: Toolbox, listing: Listing, place: Place) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _flag_hollow(box: Toolbox, repository: Repository, points: Sequence[Point], listed: Collection[str]) -> None:
+def _flag_lost(box: Toolbox, repository: Repository, points: Sequence[Point], listed: Collection[str]) -> None:
     """Flag known points whose snapshots are not all there any more: they must not be listed as if they were good.
 
     A point whose snapshots are all listed (again) loses that flag; damage that was read in it stays.
     """
-    for point in points:
-        missing = _missing(point, listed)
-        if point.damaged and not missing:
-            box.catalog.set_missing(point.id, repository.name, missing=False)
-        if missing and not point.damaged:
-            box.catalog.set_missing(point.id, repository.name, missing=True)
-            message = f"{point.id}: its snapshots are gone from repository {repository.name}: {', '.join(missing)}"
-            hint = "somebody removed them without resguardo; see docs/disaster-recovery.md"
-            box.event(Event(box.clock(), "point.damaged", "failed", message, service=point.service, hint=hint))
+    lost = []
+    with box.catalog.batch():
+        for point in points:
+            missing = bool(_missing(point, listed))
+            if missing != point.lost:
+                box.catalog.set_missing(point.id, repository.name, missing=missing)
+                lost += [point] if missing else []
+    if lost:
+        message = identity.lost_words(repository.name, [point.id for point in lost])
+        service = lost[0].service if len({point.service for point in lost}) == 1 else ""
+        event = Event(box.clock(), "point.lost", "failed", message, service=service, repository=repository.name)
+        box.tell(replace(event, hint=identity.OTHER if identity.changed(box, repository) else LOST))
 
 
 def _missing(point: Point, listed: Collection[str]) -> list[str]:
@@ -238,12 +272,13 @@ def read_manifest(repository: Repository, commit: Snapshot, place: Place, undo: 
 @dataclass(frozen=True)
 class Rebuilt:
     """What `catalog rebuild` brought: the IDs of points that were new, (point, why) of commits that are none, and how
-    many points of this host the catalog knows now.
+    many points of this host the catalog knows now · lost: the IDs of those that their repository no longer lists.
     """
 
     added: tuple[str, ...]
     broken: tuple[tuple[str, str], ...]
     known: int
+    lost: tuple[str, ...] = ()
 
 
 def rebuild_all(box: Toolbox) -> Rebuilt:
@@ -255,5 +290,6 @@ def rebuild_all(box: Toolbox) -> Rebuilt:
             learned = learn(box, repository, undo, again=True)
             added += learned.added
             broken += learned.broken
-    known = {point.id for point in box.catalog.points(host=box.config.policy.host, items=False)}
-    return Rebuilt(tuple(dict.fromkeys(added)), tuple(broken), len(known))
+    points = box.catalog.points(host=box.config.policy.host, items=False)
+    lost = dict.fromkeys(point.id for point in points if point.lost)
+    return Rebuilt(tuple(dict.fromkeys(added)), tuple(broken), len({point.id for point in points}), tuple(lost))

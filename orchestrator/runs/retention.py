@@ -23,14 +23,18 @@ from orchestrator.model.repository import Repository
 from orchestrator.planning.due import due as due_by_rule
 from orchestrator.planning.tidy import RetentionPlan
 from orchestrator.report.units import count
-from orchestrator.runs import rules, verify
+from orchestrator.runs import identity, rules, verify
 from orchestrator.runs.rebuild import mark_going, settle
 from orchestrator.runs.recording import finish_run, new_run, record_of
 from orchestrator.runs.retention_plan import look
 from orchestrator.runs.toolbox import Toolbox
 
 _LOOK = "`resguardo prune --dry-run` shows every decision; if all of it is wanted, `resguardo prune --force` goes on"
-_MEND = "see docs/disaster-recovery.md first: older restore points may be the only good ones"
+MEND = "see docs/disaster-recovery.md first: older restore points may be the only good ones"
+_AGAIN = (
+    "`resguardo catalog rebuild` first: it finds snapshots that got other IDs; for what is gone, see"
+    " docs/disaster-recovery.md"
+)
 # What happened instead of forgetting: the event's name, and the words of the report.
 _BRAKED = ("retention.braked", "retention refused")
 _BLOCKED = ("retention.blocked", "retention put off: the repository is locked")
@@ -115,7 +119,9 @@ def apply(
 
 def _pass_guard(box: Toolbox, repository: Repository, plan: RetentionPlan, *, force: bool) -> None:
     if plan.brakes and not force:
-        hint = _MEND if verify.damage(box, repository) else _LOOK
+        hint = MEND if verify.damage(box, repository) else _AGAIN if plan.lacks else _LOOK
+        if identity.changed(box, repository):
+            hint = identity.OTHER
         raise GuardRefused(f"nothing was removed from repository {repository.name}: {'; '.join(plan.brakes)}", hint)
 
 

@@ -13,7 +13,7 @@ from orchestrator.model.repository import Repository
 from orchestrator.planning.backup import PlannedPoint
 from orchestrator.planning.guard import brakes
 from orchestrator.planning.listing import Listing, Place
-from orchestrator.planning.tidy import Orphan, RetentionPlan, decide_all, removed
+from orchestrator.planning.tidy import Orphan, RetentionPlan, decide_all
 from orchestrator.runs import rules, verify
 from orchestrator.runs.rebuild import Learned, learn
 from orchestrator.runs.toolbox import Toolbox
@@ -83,7 +83,8 @@ def _plan(box: Toolbox, repository: Repository, learned: Learned, run: str) -> R
         tuple(sorted({point.service for point in listed} - active)),
         tuple(snapshot.id for snapshot in listing.foreign),
     )
-    return replace(plan, brakes=_brakes(box, repository, plan, listed, learned))
+    lacks = len({snapshot for point in learned.points for snapshot in point.snapshots.values()} - listing.ids)
+    return replace(plan, brakes=_brakes(box, repository, plan, listed, learned), lacks=lacks)
 
 
 def _place(point: Point) -> Place:
@@ -95,17 +96,15 @@ def _orphans(
 ) -> tuple[Orphan, ...]:
     over = box.catalog.over_runs()
     named = {snapshot for point in listed for snapshot in point.snapshots.values()}
-    known = {_place(point) for point in listed}
     orphans = []
     for place, parts in listing.parts.items():
         stray = tuple(part.id for part in parts if part.id not in named)
-        if place[2] == run or not stray or (place in listing.commits and place not in known):
+        # What has a commit goes with it: its IDs may be others than the catalog believes.
+        if place[2] == run or not stray or place in listing.commits:
             continue
         ours = place[2] in over
-        what = "no commit" if place not in listing.commits else "not part of what was committed"
-        orphans.append(
-            Orphan(stray, point_id(*place), ours, what if ours else f"{what}, and its run is not known here")
-        )
+        reason = "no commit" if ours else "no commit, and its run is not known here"
+        orphans.append(Orphan(stray, point_id(*place), ours, reason))
     for place, commit in listing.commits.items():
         if (name := point_id(*place)) in broken:
             ids = (commit.id, *(part.id for part in listing.parts.get(place, ())))
@@ -123,7 +122,7 @@ def _brakes(
     last = rules.last(box, repository)
     active = _active(box)
     living = [point for point in listed if point.service in active]
-    before = [point for point, _ in removed(decide_all(living, last, box.clock()))] if last else None
+    before = last.removed(living, box.clock()) if last else None
     harm = verify.damage(box, repository)
     return (
         *((f"the repository is damaged: {harm}",) if harm else ()),
@@ -133,6 +132,7 @@ def _brakes(
             ageing=before,
             expected={snapshot for point in learned.points for snapshot in point.snapshots.values()} if learned else (),
             found=learned.listing.ids if learned else (),
+            since=last.since if last else None,
             max_forget=box.config.policy.retention.guard.max_forget,
             now=box.clock(),
         ),

@@ -30,8 +30,17 @@ from orchestrator.planning.due import due as due_by_rule
 from orchestrator.planning.due import next_part
 from orchestrator.planning.select import named
 from orchestrator.runs.data import STALL, awaited
+from orchestrator.runs.identity import OTHER, changed, lost_words
+from orchestrator.runs.rebuild import LOST, learn
 from orchestrator.runs.recording import finish_run, new_run, record_of
 from orchestrator.runs.toolbox import Toolbox
+
+_DAMAGED = (
+    'see docs/disaster-recovery.md, "The repository may be damaged", before anything is pruned;'
+    " `resguardo status` shows what stands"
+)
+_TOLD = 3  # errors of restic that a text repeats
+_LONG = 300  # characters of each
 
 
 @dataclass(frozen=True)
@@ -69,16 +78,33 @@ def _harm(box: Toolbox, repository: Repository) -> dict[str, str]:
     return dict(json.loads(box.catalog.get(f"damage.{repository.name}") or "{}"))
 
 
+def disproved(box: Toolbox, repository: Repository) -> datetime | None:
+    """Return when the last known damage of a repository was disproved by a clean check; None: never."""
+    told = box.catalog.get(f"disproved.{repository.name}")
+    return datetime.fromisoformat(told) if told else None
+
+
 def _remember(box: Toolbox, repository: Repository, part: str, errors: Sequence[str]) -> None:
     """Keep damage until a clean check of the same part, or of all data."""
     known = _harm(box, repository)
+    harmed = bool(known)
     if errors:
-        known[part] = errors[0]
+        known[part] = said(errors)
     elif part == "all":
         known.clear()
     else:
         known.pop(part, None)
     box.catalog.put(f"damage.{repository.name}", json.dumps(known) if known else "")
+    if harmed and not known:
+        box.catalog.put(f"disproved.{repository.name}", box.clock().isoformat())
+
+
+def said(errors: Sequence[str]) -> str:
+    """Return restic's first errors on one line, each with the lines that say what it is about, cut where it is long."""
+    flat = [" ".join(line.strip() for line in error.split("\n") if line.strip()) for error in errors[:_TOLD]]
+    more = f" (and {len(errors) - _TOLD} more)" if len(errors) > _TOLD else ""
+    text = "; ".join(error if len(error) <= _LONG else f"{error[:_LONG]} …" for error in flat)
+    return text + more
 
 
 def when_due(box: Toolbox, repository: Repository, reason: str, undo: Undo) -> Checked:
@@ -133,9 +159,8 @@ def check(box: Toolbox, repository: Repository, data: str | None, undo: Undo) ->
     _remember(box, repository, part, end.errors)
     if not end.errors:
         return Checked(f"sound ({part or 'structure'})")
-    message = f"repository {repository.name} is damaged: {end.errors[0]}"
-    hint = 'see docs/disaster-recovery.md, "the repository is damaged"; do not prune'
-    event = Event(box.clock(), "verify.failed", "failed", message, repository=repository.name, hint=hint)
+    message = f"repository {repository.name} is damaged: {said(end.errors)}"
+    event = Event(box.clock(), "verify.failed", "failed", message, repository=repository.name, hint=_DAMAGED)
     return Checked("damaged", message, EXIT_FAILED, (event,))
 
 
@@ -154,16 +179,45 @@ def verify(box: Toolbox, *, data: str | None, point: str | None, wait: float) ->
         events = tuple(replace(event, run=run) for outcome in outcomes for event in outcome.events)
         text = "; ".join(outcome.error for outcome in outcomes if outcome.error)
         codes = [outcome.exit_code for outcome in outcomes]
-        return finish_run(box, record_of(box, "verify", run, started, codes, error, events=events, error=text))
+        hint = next((event.hint for event in events if event.hint), None)
+        record = record_of(box, "verify", run, started, codes, error, events=events, error=text, hint=hint)
+        return finish_run(box, record)
 
 
 def _outcomes(box: Toolbox, data: str | None, point: str | None, undo: Undo) -> Iterator[Checked]:
     if point is None:
         for repository in box.repositories.values():
-            yield check(box, repository, data, undo)
+            checked = check(box, repository, data, undo)
+            yield checked
+            if checked.exit_code == EXIT_DONE:
+                yield _listed(box, repository, undo)
         return
     found = named(box.catalog.points(), point)
     yield read_back(box, box.repositories[found.repository], found, undo)
+
+
+def _listed(box: Toolbox, repository: Repository, undo: Undo) -> Checked:
+    """Say which restore points a sound repository holds no longer; a check alone looks at what is there."""
+    lost = [point for point in learn(box, repository, undo).points if point.lost]
+    return _gone(box, repository, lost) if lost else Checked()
+
+
+def _gone(box: Toolbox, repository: Repository, lost: Sequence[Point]) -> Checked:
+    message = lost_words(repository.name, [point.id for point in lost])
+    service = lost[0].service if len({point.service for point in lost}) == 1 else ""
+    event = Event(box.clock(), "point.lost", "failed", message, service=service, repository=repository.name)
+    hint = OTHER if changed(box, repository) else LOST
+    return Checked("restore points are gone", message, EXIT_FAILED, (replace(event, hint=hint),))
+
+
+def _lacks(box: Toolbox, repository: Repository, point: Point, undo: Undo) -> bool:
+    """Whether a point that could not be read is gone, which says nothing of what the repository does hold."""
+    if point.host != box.config.policy.host:
+        return False  # a listing shows this host's alone
+    listed = {snapshot.id for snapshot in repository.snapshots(undo)}
+    lacks = not listed.issuperset(point.snapshots.values())
+    box.catalog.set_missing(point.id, repository.name, missing=lacks)
+    return lacks
 
 
 def read_back(box: Toolbox, repository: Repository, point: Point, undo: Undo) -> Checked:
@@ -176,13 +230,16 @@ def read_back(box: Toolbox, repository: Repository, point: Point, undo: Undo) ->
             box.catalog.set_state(point.id, repository.name, source.name, State.CHECKED)
     record = CheckRecord(box.clock(), repository.name, point.id, "all", tuple(errors), round(monotonic() - began, 3))
     box.catalog.add_check(record)
+    if errors and _lacks(box, repository, point, undo):
+        return _gone(box, repository, [point])
     box.catalog.set_damaged(point.id, repository.name, damaged=bool(errors))
     if errors:
         _remember(box, repository, "all", errors)
     if not errors:
         return Checked(f"{point.id} is whole")
-    message = f"{point.id} is damaged: {errors[0]}"
+    message = f"{point.id} is damaged: {said(errors)}"
     event = Event(box.clock(), "point.damaged", "failed", message, service=point.service, repository=repository.name)
+    event = replace(event, hint=_DAMAGED)
     return Checked("damaged", message, EXIT_FAILED, (event,))
 
 

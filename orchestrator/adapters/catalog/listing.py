@@ -26,7 +26,8 @@ _HERE = "(:repository IS NULL OR r.name = :repository)"
 
 _POINTS = f"""
 SELECT p.id, r.id, p.service, p.tier, p.run, p.time, p.ended, r.name, p.host, p.partial,
- EXISTS (SELECT 1 FROM damage d WHERE d.point = p.id AND d.repository = r.id)
+ EXISTS (SELECT 1 FROM damage d WHERE d.point = p.id AND d.repository = r.id),
+ EXISTS (SELECT 1 FROM damage d WHERE d.point = p.id AND d.repository = r.id AND d.cause = 'missing')
 FROM point p JOIN snapshot n ON n.point = p.id AND n.part = 'commit' JOIN repository r ON r.id = n.repository
 WHERE {_WANTED} AND {_HERE} ORDER BY p.time DESC, p.service, p.tier, p.run, r.name
 """  # noqa: S608  (constants of this module only)
@@ -121,6 +122,16 @@ class PointReader:
         )
         return None if row is None else str(row[0])
 
+    def policies(self, repository: str, *, host: str | None = None) -> set[str]:
+        """Every text of policy.yml under which a known point of this repository (and host) was made; "" for none."""
+        rows = self._db.rows(
+            "SELECT DISTINCT y.files FROM point p JOIN policy y ON y.id = p.policy"
+            " JOIN snapshot n ON n.point = p.id AND n.part = 'commit' JOIN repository r ON r.id = n.repository"
+            " WHERE r.name = :repository AND (:host IS NULL OR p.host = :host)",
+            {"repository": repository, "host": host},
+        )
+        return {json.loads(files).get("policy.yml", "") for (files,) in rows}
+
     def seen(self, repository: str) -> datetime | None:
         """When the repository was last listed."""
         row = self._db.row("SELECT seen FROM repository WHERE name = ?", (repository,))
@@ -142,7 +153,7 @@ def _grouped(rows: list[Any]) -> Groups:
 
 
 def _point(row: Any, snapshots: Mapping[str, str], rows: Any, earned: Earned, stored: Groups) -> Point:
-    _, place, service, tier, run, time, ended, repository, host, partial, damaged = row
+    _, place, service, tier, run, time, ended, repository, host, partial, damaged, lost = row
     sources = tuple(
         [_source(source, max(source[6], earned.get((source[1], place), 0)), stored, snapshots.get) for source in rows]
     )
@@ -156,6 +167,7 @@ def _point(row: Any, snapshots: Mapping[str, str], rows: Any, earned: Earned, st
         repository=repository,
         partial=bool(partial),
         damaged=bool(damaged),
+        lost=bool(lost),
         sources=sources,
         snapshots=snapshots,
         bytes=sum(source[7] for source in rows),

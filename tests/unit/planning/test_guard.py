@@ -34,7 +34,8 @@ def test_a_larger_share_brakes() -> None:
     (text,) = ask(removing=POINTS[-4:], ageing=None)
     assert text == (
         "the rules in policy.yml would now remove 4 of 10 restore points of hub (tier default);"
-        " the guard lets 30 % of a service go at once (retention.guard.max_forget)"
+        " the guard lets 30 % of a service go at once (retention.guard.max_forget);"
+        " this catalog is new and knows of no retention before, so nobody can tell whether a rule was changed"
     )
 
 
@@ -74,13 +75,14 @@ def test_no_service_ever_loses_more_than_its_share(many: list[tuple[int, int, in
         ageing += series[-usual:] if usual else []
         beyond.append(max(0, min(going, total) - min(usual, total)))
     passes = not ask(listed=listed, removing=removing, ageing=ageing, max_forget=most)
-    assert passes == all(number <= most * total for number, (total, _, _) in zip(beyond, many, strict=True))
+    kept = [total - min(usual, total) for total, _, usual in many]
+    assert passes == all(number <= most * left for number, left in zip(beyond, kept, strict=True))
     if passes:
         assert sum(beyond) <= most * len(listed) + 1e-9
 
 
 def test_what_the_last_policy_would_remove_is_no_reason() -> None:
-    assert ask(removing=POINTS[-8:], ageing=POINTS[-6:]) == ()
+    assert ask(removing=POINTS[-7:], ageing=POINTS[-6:]) == ()
     (text,) = ask(removing=POINTS[-8:], ageing=POINTS[-4:])
     assert "remove 8 of 10 restore points of hub (tier default) (4 of them by age alone);" in text
 
@@ -111,3 +113,46 @@ def test_zero_allows_only_ageing() -> None:
 
 def test_several_reasons_are_all_told() -> None:
     assert len(ask(removing=POINTS, expected={"a"}, listed=[*POINTS, point(NOW + timedelta(days=2))])) == 3
+
+
+@given(
+    listed=st.integers(1, 40),
+    stays=st.integers(0, 40),
+    old=st.integers(0, 40),
+    most=st.floats(0, 1),
+)
+def test_what_the_last_rules_kept_is_what_a_share_is_of(listed: int, stays: int, old: int, most: float) -> None:
+    """However many points wait to go by age, a changed rule takes no more than the share of those that would stay."""
+    points = [point(NOW - timedelta(days=n)) for n in range(listed)]
+    kept = len(points[:old])
+    lost = len(points[stays:old])
+    passes = not ask(listed=points, removing=points[stays:], ageing=points[old:], max_forget=most)
+    assert passes == (lost <= most * kept)
+
+
+def leapt(days: int, *, away: int = 0, more: int = 0, **changes: Any) -> tuple[str, ...]:
+    """Daily points for `days`, retention after the newest of them, then `away` days without, then 1 + `more` points."""
+    before = [point(NOW - timedelta(days=away + 1 + n)) for n in range(days)]
+    listed = [*before, *(point(NOW + timedelta(hours=n)) for n in range(1 + more))]
+    now = listed[-1].time
+    gone = [one for one in listed if one.time < now - timedelta(days=30)]
+    return ask(listed=listed, removing=gone, ageing=gone, since=before[0].time, **({"now": now} | changes))
+
+
+@given(away=st.integers(31, 4000), more=st.integers(0, 5))
+def test_a_leap_of_the_clock_brakes_what_would_age_at_once(away: int, more: int) -> None:
+    (text,) = leapt(30, away=away, more=more)
+    assert f"30 of {31 + more} restore points of hub (tier default) would go by age at once, as {away + 1} days" in text
+    assert "was the clock wrong, or the machine off for that long" in text
+    assert leapt(30, away=away, more=more, max_forget=1) == ()
+
+
+@given(days=st.integers(1, 90), away=st.integers(0, 8))
+def test_no_leap_no_brake(days: int, away: int) -> None:
+    assert leapt(days, away=away) == ()
+
+
+def test_a_weekend_between_hourly_points_that_others_replace_is_no_leap() -> None:
+    before = [point(NOW - timedelta(hours=60 + n)) for n in range(7)]
+    after = [point(NOW - timedelta(hours=n)) for n in range(8)]
+    assert ask(listed=[*before, *after], removing=before, ageing=before, since=before[0].time) == ()
