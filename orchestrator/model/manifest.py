@@ -8,6 +8,7 @@ keeps tags and notes the ID that it copied from.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,9 @@ from orchestrator.model.record import ItemRecord
 
 SCHEMA = "resguardo/manifest/1"
 LIMIT = 8 * 1024 * 1024
+_MOST = 2**63 - 1  # what a database holds as one number
+_FROM, _TO = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)  # any zone can show what lies between
+_STATES = ("taken", "partial", "failed")
 _PARTS = ("paths", "dumps", "stream")
 _EXTENSION = re.compile(r"[a-z0-9]{0,12}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -77,6 +81,12 @@ class Manifest:
         """The restore point's ID."""
         return point_id(self.service, self.tier, self.run)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it says that all was taken, and names something of each source."""
+        taken = all(source.state == "taken" and source.items for source in self.sources)
+        return self.result == "whole" and bool(self.sources) and taken
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
@@ -101,7 +111,7 @@ def decode(data: bytes) -> Manifest:
     try:
         body = json.loads(data)
         return _manifest(body)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DataDamaged(
             f"manifest cannot be read: {error}", "restore an older point, or use a newer resguardo"
         ) from error
@@ -125,18 +135,22 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
         files={str(name): str(text) for name, text in (policy.get("files") or {}).items()},
         tools={str(name): str(text) for name, text in (body.get("tools") or {}).items()},
         rules={str(name): str(text) for name, text in (policy.get("rules") or {}).items()},
-        earned=_earned(body.get("earned") or {}),
+        earned=_earned(body.get("earned") or {}, str(body["run"])),
     )
     _check_names(manifest)
+    _check_values(manifest)
     if body.get("point") != manifest.point:
         raise ValueError(f"point {body.get('point')!r} does not agree with {manifest.point!r}")
     return manifest
 
 
-def _earned(body: Mapping[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
+def _earned(body: Mapping[str, Any], before: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Read what runs earned before this one: nobody vouches for himself."""
     return {
         str(repository): {
-            str(run): {str(source): str(word) for source, word in states.items()} for run, states in runs.items()
+            str(run): {str(source): str(word) for source, word in states.items()}
+            for run, states in runs.items()
+            if run < before
         }
         for repository, runs in body.items()
     }
@@ -154,6 +168,23 @@ def _check_names(manifest: Manifest) -> None:
             raise ValueError(f"item {item.name!r} has part {item.part!r} and extension {item.extension!r}")
         if item.part != "paths" and not _DIGEST.fullmatch(item.sha256 or ""):
             raise ValueError(f"item {item.name!r} has digest {item.sha256!r}")
+
+
+def _check_values(manifest: Manifest) -> None:
+    """Refuse what a catalog could not hold, or nobody could show: one such manifest must not stop those beside it."""
+    items = [item for source in manifest.sources for item in source.items]
+    if wrong := next((source.state for source in manifest.sources if source.state not in _STATES), None):
+        raise ValueError(f"{wrong!r} is no state of a source")
+    if len({source.name for source in manifest.sources}) < len(manifest.sources):
+        raise ValueError("it names a source twice")
+    if any(item.bytes < 0 or not 0 <= item.seconds < math.inf for item in items):
+        raise ValueError("a size or duration is below zero or no number")
+    if sum(item.bytes for item in items) > _MOST or any(abs(n) > _MOST for item in items for n in item.counts.values()):
+        raise ValueError("a number is too large")
+    texts = [manifest.host, manifest.machine, manifest.result, manifest.policy_sha256]
+    texts += [source.engine for source in manifest.sources]
+    texts += [text for item in items for text in (item.snapshot, item.role, item.sha256 or "")]
+    "".join(texts).encode()  # raises for what is no text
 
 
 def _source(body: Mapping[str, Any]) -> ManifestSource:
@@ -187,4 +218,7 @@ def _item(body: Mapping[str, Any]) -> ManifestItem:
 
 
 def _time(text: object) -> datetime:
-    return datetime.fromisoformat(str(text)).astimezone(UTC)
+    time = datetime.fromisoformat(str(text)).astimezone(UTC)
+    if not _FROM <= time < _TO:
+        raise ValueError(f"{text!r} is out of range")
+    return time

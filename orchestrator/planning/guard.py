@@ -89,8 +89,8 @@ def _leapt(
         if left < (1 - max_forget) * len(before) and (leap := _leap(before, points[len(before) :])):
             return (
                 f"{len(points) - left} of {len(points)} restore points of {series[0]} (tier {series[1]}) would go by"
-                f" age at once, as {leap.days} days without any lie before the newest: was the clock wrong, or the machine"
-                " off for that long"
+                f" age at once, as {leap.days} days without any lie before the newest: was the clock wrong, or the"
+                " machine off for that long"
             )
     return ""
 

@@ -18,7 +18,8 @@ from orchestrator.model.repository import Repository
 from orchestrator.runs.toolbox import Toolbox
 
 _NOTHING: Mapping[str, Any] = {"run": "", "states": {}}
-_EARNED = {state.word: state for state in State if state > State.COMMITTED}
+# Nothing here lets a point earn `proven` yet: a manifest that says so is believed as far as a restore can prove.
+_EARNED = {state.word: min(state, State.RESTORED) for state in State if state > State.COMMITTED}
 
 
 def to_tell(box: Toolbox, service: str, tier: str) -> dict[str, dict[str, dict[str, str]]]:

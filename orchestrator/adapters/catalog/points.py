@@ -112,7 +112,7 @@ def _repository(connection: sqlite3.Connection, name: str) -> int:
 
 
 def _insert_point(connection: sqlite3.Connection, manifest: Manifest) -> int:
-    partial = manifest.result != "whole" or any(source.state != "taken" for source in manifest.sources)
+    partial = not manifest.whole
     values = (
         manifest.run,
         manifest.service,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+
+import pytest
 
 from orchestrator.model.execution import Undo
 from orchestrator.model.manifest import decode, encode
@@ -47,7 +50,7 @@ def test_a_rebuild_gets_back_what_was_earned_before_the_newest_backup(tmp_path: 
         box.catalog.set_state(newest, "local", "main", State.CHECKED)
     shutil.rmtree(tmp_path / "state")
     with opened(tmp_path, repository) as box:
-        assert learnt(box, repository) == {newest: State.COMMITTED, old: State.RESTORED, older: State.PROVEN}
+        assert learnt(box, repository) == {newest: State.COMMITTED, old: State.RESTORED, older: State.RESTORED}
 
 
 def test_a_damaged_point_proves_nothing_and_older_manifests_are_not_asked(tmp_path: Path) -> None:
@@ -78,7 +81,7 @@ def test_a_backup_between_the_loss_and_the_rebuild_loses_nothing(tmp_path: Path)
             repository.store(replace(manifest, earned=proofs.to_tell(box, "shop", "default")))
             assert old not in states(box)
     with opened(tmp_path, repository) as box:
-        assert learnt(box, repository)[old] is State.PROVEN
+        assert learnt(box, repository)[old] is State.RESTORED
         assert box.catalog.get("earned.local") == ""
 
 
@@ -89,3 +92,56 @@ def test_words_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
     repository.store(replace(manifest_of(1), earned={"local": {old.run: {"main": "blessed"}}}))
     with opened(tmp_path, repository) as box:
         assert learnt(box, repository)[old.point] is State.COMMITTED
+
+
+def test_a_manifest_does_not_vouch_for_its_own_run_nor_for_later_ones(tmp_path: Path) -> None:
+    repository = MemoryRepository()
+    own, later = manifest_of(2), manifest_of(1)
+    states_told = {run: {"main": "restored"} for run in (own.run, later.run)}
+    repository.store(replace(own, earned={"local": states_told}))
+    with opened(tmp_path, repository) as box:
+        assert learnt(box, repository)[own.point] is State.COMMITTED
+        repository.store(later)
+        assert learnt(box, repository)[later.point] is State.COMMITTED
+
+
+@pytest.mark.parametrize("emptied", ["items", "sources"])
+def test_a_point_that_names_nothing_is_not_whole(tmp_path: Path, emptied: str) -> None:
+    repository = MemoryRepository()
+    manifest = manifest_of(1)
+    none = (replace(manifest.sources[0], items=()),) if emptied == "items" else ()
+    repository.store(replace(manifest, sources=none))
+    with opened(tmp_path, repository) as box:
+        learnt(box, repository)
+        (point,) = box.catalog.points()
+        assert point.partial
+        assert not point.whole
+
+
+BAD = {
+    "infinite": lambda body: body["sources"][0]["items"][0].update(bytes=float("inf")),
+    "huge": lambda body: body["sources"][0]["items"][0].update(bytes=2**70),
+    "huge count": lambda body: body["sources"][0]["items"][0].update(counts={"rows": 2**70}),
+    "no number": lambda body: body["sources"][0]["items"][0].update(seconds=float("nan")),
+    "early": lambda body: body.update(time="0001-01-01T00:00:00+14:00"),
+    "late": lambda body: body.update(ended="9999-12-31T23:59:59+00:00"),
+    "no text": lambda body: body.update(machine="\ud800"),
+    "twice": lambda body: body.update(sources=body["sources"] * 2),
+    "state": lambda body: body["sources"][0].update(state="odd"),
+    "list": lambda body: body["sources"].append([]),
+}
+
+
+@pytest.mark.parametrize("what", list(BAD))
+def test_an_unreadable_manifest_is_a_broken_point_and_the_others_are_learnt(tmp_path: Path, what: str) -> None:
+    repository = MemoryRepository()
+    bad, good = manifest_of(1), manifest_of(2)
+    commit = repository.store(bad)
+    repository.store(good)
+    body = json.loads(repository.manifests[commit])
+    BAD[what](body)
+    repository.manifests[commit] = json.dumps(body).encode()
+    with opened(tmp_path, repository) as box:
+        assert list(learnt(box, repository)) == [good.point]
+        (event,) = box.catalog.events(name="point.broken")
+        assert event.message.startswith(f"{bad.point} is not a restore point: manifest cannot be read: ")

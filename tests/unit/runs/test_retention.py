@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +19,10 @@ from orchestrator.report.run_text import run_text
 from orchestrator.report.text import retention_text
 from orchestrator.runs import rebuild, retention
 from orchestrator.runs.retention_plan import look, preview
+from orchestrator.runs.rules import to_tell
 from orchestrator.runs.simulation import simulate_all
 from orchestrator.runs.toolbox import Toolbox
-from tests.unit.runs.memory import POLICY, MemoryRepository, manifest_of, toolbox
+from tests.unit.runs.memory import NOW, POLICY, MemoryRepository, manifest_of, toolbox
 
 UNDO = cast("Undo", None)
 EVERYTHING = "{last: 100}"
@@ -200,3 +203,40 @@ def test_a_source_that_would_fail_makes_the_coming_point_partial(tmp_path: Path)
         plan = preview(box, cast("Any", Untouchable()), [PlannedPoint("shop", "default", (failed,))])
     ((_, _, decision),) = plan.series
     assert decision.keep[0].point.partial
+
+
+def test_a_service_that_was_away_comes_back_under_its_own_last_rules(tmp_path: Path) -> None:
+    """What was forced upon others meanwhile was never weighed against its points."""
+    repository = filled(6, services=("shop", "wiki"))
+    with opened(tmp_path, repository, rules="{last: 9}", services=("shop", "wiki")) as box:
+        retention.prune(box, force=False, wait=0)
+    with opened(tmp_path, repository, rules="{last: 1}", services=("wiki",)) as box:
+        retention.prune(box, force=True, wait=0)
+        told = to_tell(box)
+    with opened(tmp_path, repository, rules="{last: 1}", services=("shop", "wiki")) as box:
+        assert "5 of 6 restore points of shop" in looked(box, repository).brakes[0]
+    shutil.rmtree(tmp_path / "state")
+    repository.store(replace(manifest_of(-0.5, "wiki"), rules=told))
+    with opened(tmp_path, repository, rules="{last: 1}", services=("shop", "wiki")) as box:
+        assert "5 of 6 restore points of shop" in looked(box, repository).brakes[0]
+        assert "wiki" not in looked(box, repository).brakes[0]
+
+
+def test_a_new_service_ages_under_the_rules_that_ran_before_it(tmp_path: Path) -> None:
+    repository = filled(1, services=("wiki",))
+    with opened(tmp_path, repository, rules="{last: 1}", services=("wiki",)) as box:
+        retention.prune(box, force=False, wait=0)
+    for hours in range(9):
+        repository.store(manifest_of(-1 - hours / 24))
+    with opened(tmp_path, repository, rules="{last: 1}", services=("shop", "wiki")) as box:
+        plan = looked(replace(box, clock=lambda: NOW + timedelta(days=2)), repository)
+        assert (plan.brakes, len(plan.removing)) == ((), 8)
+
+
+def test_rules_as_they_were_kept_before_hold_for_every_service(tmp_path: Path) -> None:
+    repository = filled(6, services=("shop", "wiki"))
+    with opened(tmp_path, repository, rules="{last: 1}", services=("shop", "wiki")) as box:
+        box.catalog.put("retention.rules.local", encoded(tmp_path, "{last: 1}"))
+        assert looked(box, repository).brakes == ()
+        box.catalog.put("retention.rules.local", encoded(tmp_path, EVERYTHING))
+        assert "of shop (tier default), 5 of 6 restore points of wiki" in looked(box, repository).brakes[0]
