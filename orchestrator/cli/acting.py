@@ -154,7 +154,7 @@ def files_of(app: App, point: Point) -> dict[str, str]:
     from orchestrator.model.manifest import LIMIT, decode  # noqa: PLC0415 - start-up
     from orchestrator.model.names import MANIFEST_FILE  # noqa: PLC0415
 
-    repository = app.box.repositories[point.repository]
+    repository = app.box.repository(point)
     with app.box.looking() as undo:
         return dict(decode(repository.read(point.snapshots["commit"], f"/{MANIFEST_FILE}", undo, limit=LIMIT)).files)
 

@@ -69,6 +69,7 @@ class Status:
     """Everything that `resguardo status` shows. exit_code: 0 nothing to act on, 1 otherwise.
 
     elsewhere: other host → how many of its restore points the catalog knows; they count for no service here ·
+    unnamed: repository that policy.yml does not name → how many points lie there, which count for nothing either ·
     left: what killed restores did that only the user can mend.
     """
 
@@ -80,6 +81,7 @@ class Status:
     events: tuple[Event, ...]
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     left: tuple[Event, ...] = ()
+    unnamed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def points(self) -> int:

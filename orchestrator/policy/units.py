@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from orchestrator.policy.fault import fault, shown
 
 SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_LONGEST = 100 * 366 * SECONDS["d"]  # dates end in the year 9999
 KIB = 1024
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,6})?"
 _DURATION = re.compile("".join(rf"(?:(?P<{unit}>{_NUMBER}){unit})?" for unit in SECONDS))
@@ -29,7 +30,10 @@ def parse_wait(value: Any) -> float:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if not value or match is None:
         raise fault(f"not a duration: {shown(value)}", "write a number with its unit: 90s, 5m, 26h, 7d or 1h30m")
-    return float(sum(float(match[unit] or 0) * seconds for unit, seconds in SECONDS.items()))
+    seconds = float(sum(float(match[unit] or 0) * each for unit, each in SECONDS.items()))
+    if seconds > _LONGEST:
+        raise fault(f"longer than 100 years: {shown(value)}", "write a duration that clocks and dates can hold")
+    return seconds
 
 
 def parse_duration(value: Any) -> float:

@@ -215,6 +215,7 @@ KEYS: Mapping[str, str] = {
     "until": "When the simulation ends.",
     "url": "Where the repository is, without secrets.",
     "valid": "Whether both files are valid.",
+    "unnamed": "How many restore points lie in repositories that policy.yml does not name, by their names.",
     "waiting": "How many notifications wait to be delivered.",
     "word": "`braked` by its guard, `locked out`, `refused` by the server, or `failing`.",
     "why": "What is wrong with it.",

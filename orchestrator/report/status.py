@@ -31,7 +31,9 @@ def status_text(status: Status, now: datetime) -> str:
         parts.append(f"{count(status.waiting, 'notification')} not delivered yet")
     if status.events:
         parts.append("\n".join(["the newest troubles, also those that are over", *map(_event, status.events)]))
-    parts += [text for text in (_elsewhere(status), "" if status.points else f"HINT: {REBUILD}") if text]
+    parts += [
+        text for text in (_unnamed(status), _elsewhere(status), "" if status.points else f"HINT: {REBUILD}") if text
+    ]
     return "\n\n".join(parts)
 
 
@@ -68,6 +70,16 @@ def _act(act: Sequence[ServiceStatus], living: int) -> str:
 def _event(event: Event) -> str:
     place = "/".join(part for part in (event.service, event.source) if part) or event.repository
     return f"{when(event.time)}  {event.name}{f' ({safe(place)})' if place else ''}: {flat(event.message)}"
+
+
+def _unnamed(status: Status) -> str:
+    if not status.unnamed:
+        return ""
+    each = ", ".join(f"{number} in {safe(name)}" for name, number in sorted(status.unnamed.items()))
+    return (
+        f"restore points of repositories that policy.yml does not name count for nothing here: {each}\n"
+        "HINT: if a repository has another name now, run `resguardo catalog rebuild`"
+    )
 
 
 def _elsewhere(status: Status) -> str:

@@ -189,7 +189,8 @@ class Standing:
     waiting: int
     events: tuple[Event, ...]
     elsewhere: Mapping[str, int]
-    left: tuple[Event, ...] = ()
+    left: tuple[Event, ...]
+    unnamed: Mapping[str, int]
 
 
 def _source(source: Source) -> SourceName:
@@ -306,6 +307,7 @@ def _status(status: Status) -> Standing:
         status.events,
         status.elsewhere,
         status.left,
+        status.unnamed,
     )
 
 

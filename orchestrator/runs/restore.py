@@ -56,6 +56,7 @@ def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
     if not known:
         active = {source.service for source in box.sources}
         raise nothing_of(request.service, active, box.catalog.points(items=False))
+    known = box.within_reach(known)
     points = known if request.choice.point else of_host(known, box.config.policy.host)
     chosen = choose(points, request.choice, sources=request.sources)
     living = {source.name: living_of(box, source) for source in box.sources if source.service == request.service}

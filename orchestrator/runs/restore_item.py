@@ -76,7 +76,7 @@ def _load(box: Toolbox, item: Item, step: RestoreStep, undo: Undo) -> Loaded:
     with (
         _folders(os.path.dirname(step.target)) if own else nullcontext(),
         RepositoryData(
-            box.repositories[step.point.repository],
+            box.repository(step.point),
             snapshot_of(step.point, stored, step.source.name),
             stored.path,
             stored.bytes,
@@ -90,7 +90,7 @@ def _load(box: Toolbox, item: Item, step: RestoreStep, undo: Undo) -> Loaded:
 
 
 def _load_paths(box: Toolbox, step: RestoreStep, picks: Picks, undo: Undo) -> Loaded:
-    repository, snapshot = box.repositories[step.point.repository], snapshot_of(step.point, step.item, step.source.name)
+    repository, snapshot = box.repository(step.point), snapshot_of(step.point, step.item, step.source.name)
     if os.path.lexists(step.target) and (not os.path.isdir(step.target) or os.listdir(step.target)):
         raise RestoreFailed(f"{step.target} exists and is not an empty directory", "give --to a new directory")
     with _folders(step.target):

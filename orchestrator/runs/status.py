@@ -25,7 +25,8 @@ def status(box: Toolbox) -> Status:
     limit = timedelta(seconds=box.config.policy.health.max_age)
     ended = box.catalog.runs(command="backup", limit=_RUNS)
     runs = [*_killed(box, ended[0].started if ended else None), *ended]
-    points = box.catalog.points(items=False)
+    known = box.catalog.points(items=False)
+    points = [point for point in known if point.repository in box.repositories]
     ours = [point for point in points if point.host == host]
     current = ((source.service, source.tier) for source in box.sources)
     troubles = [event for event in box.catalog.events(limit=20) if event.severity in ("failed", "warning", "partial")]
@@ -37,6 +38,7 @@ def status(box: Toolbox) -> Status:
         waiting=len(box.catalog.outbox()),
         events=tuple(troubles[:5]),
         left=tuple(_left(box)),
+        unnamed=Counter(point.repository for point in known if point.repository not in box.repositories),
         elsewhere=Counter(point.host for point in points if point.host != host),
     )
 

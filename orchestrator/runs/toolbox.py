@@ -9,8 +9,10 @@ from datetime import datetime
 from typing import Protocol
 
 from orchestrator.model.engine import Engine, Source
+from orchestrator.model.errors import Precondition
 from orchestrator.model.execution import Executor, Intake, KillProcess, Progress, Stage, Tell, Undo
 from orchestrator.model.names import new_run_id
+from orchestrator.model.point import Point
 from orchestrator.model.ports import Catalog, Notifier
 from orchestrator.model.record import Event
 from orchestrator.model.repository import Repository
@@ -114,6 +116,20 @@ class Toolbox:
     begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # runs of this process that have not ended
     met: dict[str, list[Event]] = field(default_factory=dict)  # what these runs met, for their records
     left: dict[str, list[Event]] = field(default_factory=dict)  # what these runs could not undo, for their records
+
+    def repository(self, point: Point) -> Repository:
+        """Return the repository that holds a point. Raises Precondition when the policy names it no longer."""
+        try:
+            return self.repositories[point.repository]
+        except KeyError:
+            raise Precondition(
+                f"{point.id} lies in repository {point.repository!r}, which policy.yml does not name",
+                "put it back under that name; or, if it has another name now, run `resguardo catalog rebuild`",
+            ) from None
+
+    def within_reach(self, points: Sequence[Point]) -> list[Point]:
+        """Return the points of repositories that the policy names; all of them when there are none."""
+        return [point for point in points if point.repository in self.repositories] or list(points)
 
     @contextmanager
     def undo(self, run: str, also: Sequence[str] = ()) -> Iterator[Undo]:

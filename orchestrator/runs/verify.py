@@ -192,8 +192,8 @@ def _outcomes(box: Toolbox, data: str | None, point: str | None, undo: Undo) -> 
             if checked.exit_code == EXIT_DONE:
                 yield _listed(box, repository, undo)
         return
-    found = named(box.catalog.points(), point)
-    yield read_back(box, box.repositories[found.repository], found, undo)
+    found = named(box.within_reach(box.catalog.points()), point)
+    yield read_back(box, box.repository(found), found, undo)
 
 
 def _listed(box: Toolbox, repository: Repository, undo: Undo) -> Checked:
