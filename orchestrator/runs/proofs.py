@@ -1,8 +1,8 @@
 """States that points earned, as manifests carry them, so that a lost catalog gets them back.
 
 Each manifest tells what the older points of its service and tier had earned when it was written. That costs no restic
-process, writes nothing during a restore, and goes with the points themselves; what was earned since the newest backup
-is all that a lost catalog loses.
+process, writes nothing during a restore, and goes with the points themselves; what was earned, or
+found damaged, since the newest backup is all that a lost catalog loses.
 """
 
 from __future__ import annotations
@@ -17,23 +17,27 @@ from orchestrator.model.point import Point, State
 from orchestrator.model.repository import Repository
 from orchestrator.runs.toolbox import Toolbox
 
+_DAMAGED = "damaged"
 _NOTHING: Mapping[str, Any] = {"run": "", "states": {}}
 # Nothing here lets a point earn `proven` yet: a manifest that says so is believed as far as a restore can prove.
 _EARNED = {state.word: min(state, State.RESTORED) for state in State if state > State.COMMITTED}
 
 
 def to_tell(box: Toolbox, service: str, tier: str) -> dict[str, dict[str, dict[str, str]]]:
-    """Return repository → run → source → state of the points that earned one; a damaged point proves nothing."""
+    """Return repository → run → source → state of the points that earned one; of a damaged point that it is damaged."""
     told = {name: dict(_kept(box, name).get(f"{service}.{tier}", _NOTHING)["states"]) for name in box.repositories}
     for point in box.catalog.points(service=service, host=box.config.policy.host, items=False):
         if point.tier == tier and point.repository in told:
             told[point.repository].pop(point.run, None)
-            if not point.damaged and (states := _states(point)):
+            if states := _states(point):
                 told[point.repository][point.run] = states
     return {name: runs for name, runs in told.items() if runs}
 
 
 def _states(point: Point) -> dict[str, str]:
+    if point.damaged:
+        # What is lost is seen in every listing, and may be there in another one.
+        return {} if point.lost else {source.name: _DAMAGED for source in point.sources}
     return {source.name: source.state.word for source in point.sources if source.state.word in _EARNED}
 
 
@@ -53,6 +57,8 @@ def adopt(box: Toolbox, repository: Repository, manifests: Iterable[Manifest], *
     for manifest in learnt:
         states: Mapping[str, str] = told[f"{manifest.service}.{manifest.tier}"]["states"].get(manifest.run, {})
         point = point_id(manifest.service, manifest.tier, manifest.run)
+        if _DAMAGED in states.values():
+            box.catalog.set_damaged(point, repository.name, damaged=True)
         for source, word in states.items():
             if word in _EARNED:
                 box.catalog.set_state(point, repository.name, source, _EARNED[word])

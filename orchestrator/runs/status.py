@@ -73,6 +73,8 @@ def _repository(box: Toolbox, name: str) -> RepositoryStatus:
     harm = verify.damage(box, repository)
     if harm:
         notes.append(f"damaged: {harm}")
+    if verify.forgotten(box, repository):
+        notes.append("history was rebuilt: not checked since; `resguardo verify` checks it")
     events = box.catalog.events(limit=_TROUBLES, name="retention.*")
     stands = retention_trouble(
         (event for event in events if event.repository == name), retention.last_done(box, repository)

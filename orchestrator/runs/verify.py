@@ -62,6 +62,12 @@ def due(box: Toolbox, repository: Repository) -> str:
     return due_by_rule(since, box.config.policy.check.every, box.clock(), by_job=by_job)
 
 
+def forgotten(box: Toolbox, repository: Repository) -> bool:
+    """Whether the catalog was rebuilt and the repository not checked since: damage that was known may be forgotten."""
+    known = box.catalog.last_check(repository.name) or box.catalog.get(f"check.since.{repository.name}")
+    return not known and box.catalog.seen(repository.name) is not None
+
+
 def damage(box: Toolbox, repository: Repository) -> str:
     """Return the damage of a repository that was found and not disproved since, or "".
 

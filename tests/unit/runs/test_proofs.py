@@ -13,9 +13,10 @@ import pytest
 from orchestrator.model.execution import Undo
 from orchestrator.model.manifest import decode, encode
 from orchestrator.model.point import State
-from orchestrator.runs import proofs, rebuild
+from orchestrator.model.ports import CheckRecord
+from orchestrator.runs import proofs, rebuild, verify
 from orchestrator.runs.toolbox import Toolbox
-from tests.unit.runs.memory import MemoryRepository, manifest_of
+from tests.unit.runs.memory import NOW, MemoryRepository, manifest_of
 from tests.unit.runs.test_retention import opened
 
 UNDO = cast("Undo", None)
@@ -145,3 +146,29 @@ def test_an_unreadable_manifest_is_a_broken_point_and_the_others_are_learnt(tmp_
         assert list(learnt(box, repository)) == [good.point]
         (event,) = box.catalog.events(name="point.broken")
         assert event.message.startswith(f"{bad.point} is not a restore point: manifest cannot be read: ")
+
+
+def test_known_damage_outlives_the_catalog_as_what_was_earned_does(tmp_path: Path) -> None:
+    repository = MemoryRepository()
+    with opened(tmp_path, repository) as box:
+        bad, lost = (stored(box, repository, age) for age in (3, 2))
+        box.catalog.set_state(bad, "local", "main", State.CHECKED)
+        stored(box, repository, 1)
+        box.catalog.set_damaged(bad, "local", damaged=True)
+        box.catalog.set_missing(lost, "local", missing=True)
+        stored(box, repository, 0.5)
+    shutil.rmtree(tmp_path / "state")
+    with opened(tmp_path, repository) as box:
+        assert learnt(box, repository)[bad] is State.COMMITTED
+        assert [point.id for point in box.catalog.points() if point.damaged] == [bad]
+
+
+def test_a_rebuilt_history_is_due_for_a_check_and_status_says_so(tmp_path: Path) -> None:
+    repository = cast("Any", MemoryRepository())
+    with opened(tmp_path, repository) as box:
+        assert not verify.forgotten(box, repository)
+        stored(box, repository, 1)
+        assert verify.forgotten(box, repository)
+        assert verify.due(box, repository) == "it was never done"
+        box.catalog.add_check(CheckRecord(NOW, "local", "", "", (), 1.0))
+        assert not verify.forgotten(box, repository)
