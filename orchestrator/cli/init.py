@@ -69,21 +69,19 @@ def _refuse_lost_keys(box: Toolbox, keys: list[str], *, replace_lost: bool) -> N
         with box.looking() as undo:
             for name, repository in box.repositories.items():
                 key = box.config.policy.repositories[name].password.file
-                if key in keys:
-                    _assert_new(repository, key, undo)
-                    if not replace_lost:
-                        refuse_lost(box, repository)
+                if key in keys and not _there(repository, key, undo) and not replace_lost:
+                    refuse_lost(box, repository)
     except BaseException:
         for path in keys:
             os.unlink(path)
         raise
 
 
-def _assert_new(repository: Repository, key: str, undo: Undo) -> None:
+def _there(repository: Repository, key: str, undo: Undo) -> bool:
     from orchestrator.model.errors import Precondition, WrongPassword  # noqa: PLC0415 - start-up
 
     try:
-        repository.exists(undo)
+        return repository.exists(undo)
     except WrongPassword:
         raise Precondition(
             f"repository {repository.name} exists and its key is missing: {key}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 from tests.e2e.site import Site
@@ -41,6 +42,28 @@ def test_a_lost_key_is_not_replaced(site: Site) -> None:
     key.write_text(kept)
     key.chmod(0o600)
     site.run("backup")
+
+
+def test_neither_key_nor_repository_is_made_where_a_disk_is_missing(site: Site) -> None:
+    """The key is on the disk that is not mounted, or was lost with it; another disk may stand there instead."""
+    site.run("backup")
+    repository, away = site.root / "repository", site.root / "unplugged"
+    repository.rename(away)
+    assert "is its disk mounted" in site.run("backup", code=4).stderr
+    assert "is its disk mounted" in site.run("doctor", code=1).stdout
+    kept = (site.root / "key").read_text()
+    (site.root / "key").unlink()
+    assert "HINT: is its disk mounted" in site.run("init", code=4).stderr
+    assert not (site.root / "key").exists()
+    assert not repository.exists()
+    (site.root / "key").write_text(kept)
+    (site.root / "key").chmod(0o600)
+    site.run("init", "--replace-lost")
+    assert [point["lost"] for point in site.points()] == [True]
+    shutil.rmtree(repository)
+    away.rename(repository)
+    site.run("backup")
+    assert [point["lost"] for point in site.points()] == [False, False]
 
 
 def test_no_new_key_stays_for_a_repository_that_cannot_be_asked(site: Site) -> None:
