@@ -85,8 +85,9 @@ def _leapt(
     for series in sorted(set(map(_series, listed))) if since and going else ():
         points = sorted((one for one in _unique(listed) if _series(one) == series), key=lambda one: one.time)
         before = [point for point in points if since and point.ended <= since]
+        after = [point for point in points if point not in before]
         left = sum(point.id not in going for point in points)
-        if left < (1 - max_forget) * len(before) and (leap := _leap(before, points[len(before) :])):
+        if left < (1 - max_forget) * len(before) and (leap := _leap(before, after)):
             return (
                 f"{len(points) - left} of {len(points)} restore points of {series[0]} (tier {series[1]}) would go by"
                 f" age at once, as {leap.days} days without any lie before the newest: was the clock wrong, or the"

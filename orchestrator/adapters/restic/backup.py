@@ -109,8 +109,8 @@ class PathsBackup:
 class StreamBackup:
     """A backup of a stream under way, fulfilling the port `RunningBackup`; an empty one is no backup.
 
-    The snapshot that restic saved of such a one is left to a later retention, which removes what no restore point
-    names: forgetting needs an exclusive lock, and the restic of our own commit is alive.
+    The snapshot that restic saved of such a one is left to a later retention, which removes it once its run has no
+    restore point (any more): forgetting needs an exclusive lock, and the restic of our own commit is alive.
     """
 
     def __init__(self, call: Running, filename: str) -> None:
