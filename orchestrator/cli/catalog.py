@@ -36,5 +36,5 @@ def rebuild(ctx: CliContext) -> int:
             ctx.warn(f"{point} is not a restore point: {why}")
         if found.lost:
             ctx.warn(f"gone from its repository: {', '.join(found.lost)}")
-            ctx.say(f"HINT: {LOST}")
+            ctx.warn(f"HINT: {LOST}")
     return 3 if found.broken or found.lost else 0

@@ -76,7 +76,7 @@ def test_a_point_without_its_snapshots_is_not_listed_as_good(site: Site) -> None
     site.run("backup")
     newest, older = site.points()
     plain_restic(site, "forget", *{source["snapshot"] for source in newest["sources"]})
-    site.run("catalog", "rebuild")
+    assert newest["id"] in site.run("catalog", "rebuild", code=3).stderr
     listed = {point["id"]: point["damaged"] for point in site.points()}
     assert listed == {newest["id"]: True, older["id"]: False}
     assert site.run("status", code=1)
