@@ -240,3 +240,16 @@ def test_rules_as_they_were_kept_before_hold_for_every_service(tmp_path: Path) -
         assert looked(box, repository).brakes == ()
         box.catalog.put("retention.rules.local", encoded(tmp_path, EVERYTHING))
         assert "of shop (tier default), 5 of 6 restore points of wiki" in looked(box, repository).brakes[0]
+
+
+def test_a_service_that_was_away_ages_by_its_own_last_rules(tmp_path: Path) -> None:
+    repository = filled(7, services=("shop", "wiki"))
+    with opened(tmp_path, repository, rules="{last: 2}", services=("shop", "wiki")) as box:
+        retention.prune(box, force=True, wait=0)
+    with opened(tmp_path, repository, rules="{last: 1}", services=("wiki",)) as box:
+        retention.prune(box, force=True, wait=0)
+    for hours in range(5):
+        repository.store(manifest_of(hours / 24 + 0.1))
+    with opened(tmp_path, repository, rules="{last: 2}", services=("shop", "wiki")) as box:
+        plan = looked(box, repository)
+        assert (plan.brakes, len(plan.removing)) == ((), 5)
