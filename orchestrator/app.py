@@ -170,6 +170,7 @@ class App:
                     source.options,
                     self.secrets,
                     PROCESS.wait,
+                    self.secrets.learn,
                 )
 
     def _engines(self) -> dict[str, Engine]:

@@ -15,6 +15,7 @@ from orchestrator.model.errors import Precondition
 from orchestrator.model.secret import Secret
 
 DEADLINE = 10.0
+_LONGEST_REASON = 1000
 _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notify_child.py")
 # What a delivery needs to find its way: proxies, certificates, name resolution. No secret of ours is among them.
 _PASSED_ON = frozenset({"PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "RES_OPTIONS"})
@@ -47,7 +48,9 @@ class AppriseNotifier:
         order = {**what, "url": url, "deadline": self._deadline, "parent": os.getpid()}
         delivered, reason = self._run(json.dumps(order).encode())
         if not delivered:
-            clean = conceal(" ".join(reason.split()), url_secrets(url)) or "its server did not take the message"
+            # Shortened afterwards: a secret of which a part was cut off would not be known any more.
+            clean = conceal(" ".join(reason.split()), url_secrets(url))[:_LONGEST_REASON]
+            clean = clean or "its server did not take the message"
             raise Precondition(f"channel {channel}: {clean}", _HINT)
 
     def _run(self, order: bytes) -> tuple[bool, str]:

@@ -15,7 +15,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
-_LONGEST_REASON = 1000
+_LONGEST_REASON = 1 << 16  # our parent shortens it once it holds no secret any more
 
 
 class _Reasons(logging.Handler):

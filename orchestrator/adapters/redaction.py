@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -12,18 +14,35 @@ from orchestrator.model.secret import Secret
 MASK = "***"
 # Shorter secrets would blank out ordinary words; nobody is protected by them.
 _SHORTEST = 4
+_SHORTEST_BASE64 = 8
+_PERCENT = re.compile("%[0-9A-F]{2}")
 # user:password@ of a URL; the user may be empty, the password may hold anything but a slash or a space.
 _USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^/\s:@]*):[^/\s]*@", re.IGNORECASE)
 
 
 def forms(text: str) -> set[str]:
-    """Return how a secret may appear: itself, its lines, URL-encoded in the usual ways, as in JSON and in repr()."""
+    """Return how a secret may appear: itself, its lines, URL-encoded in the usual ways, as in JSON, HTML and repr(),
+    and within base64, as `Authorization: Basic` has it.
+    """
     whole = {text, text.strip(), *text.split("\n")}
     found = set(whole)
     for form in whole:
         found |= {quote(form, safe=""), quote(form), quote_plus(form), json.dumps(form)[1:-1], repr(form)[1:-1]}
-        found.add(json.dumps(form, ensure_ascii=False)[1:-1])
+        found |= {json.dumps(form, ensure_ascii=False)[1:-1], html.escape(form), html.escape(form, quote=False)}
+        found |= _in_base64(form.encode("utf-8", "surrogateescape"))
+    found |= {_PERCENT.sub(lambda match: match[0].lower(), form) for form in found}
     return {form for form in found if len(form) >= _SHORTEST}
+
+
+def _in_base64(secret: bytes) -> set[str]:
+    """Return what base64 makes of a secret within other bytes: what its neighbours have no part in, at each offset."""
+    found = set()
+    for before in range(3):
+        text = base64.b64encode(bytes(before) + secret).decode()
+        end = len(text) if (before + len(secret)) % 3 == 0 else len(text) - 4
+        found.add(text[4 if before else 0 : end])
+    found = {text for text in found if len(text) >= _SHORTEST_BASE64}
+    return found | {text.replace("+", "-").replace("/", "_") for text in found}
 
 
 def url_secrets(url: str) -> set[str]:

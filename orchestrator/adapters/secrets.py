@@ -37,6 +37,7 @@ class SecretStore:
         self._deadline = deadline
         self._interrupts = interrupts
         self._known: dict[SecretRef, Secret] = {}
+        self._learnt: set[Secret] = set()
         self._lock = threading.Lock()
 
     def __call__(self, ref: SecretRef) -> Secret:
@@ -50,9 +51,14 @@ class SecretStore:
             return self._known[ref]
 
     def known(self) -> list[Secret]:
-        """Return the secrets that were resolved so far, so that logs can leave them out."""
+        """Return the secrets that are known so far, so that logs can leave them out."""
         with self._lock:
-            return list(self._known.values())
+            return [*self._known.values(), *self._learnt]
+
+    def learn(self, secret: Secret) -> None:
+        """Take note of a secret that was found elsewhere, such as in a connection service file."""
+        with self._lock:
+            self._learnt.add(secret)
 
     def _resolve(self, ref: SecretRef) -> Secret:
         if ref.file is not None:

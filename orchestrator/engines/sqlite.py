@@ -240,10 +240,11 @@ class SqliteEngine:
             self._settle(old, item, at, undo)
         try:
             notes = _dress(new, old, item)
+            files = _identities(old)
             _exchange(old, new, keep)
         except OSError as error:
             raise RestoreFailed(f"{old!r}: {error.strerror}; nothing was changed", "mend it, then try again") from error
-        return Kept(keep if there else None, notes)
+        return Kept(keep if there else None, (*notes, *_late(old, keep, files)))
 
     def _settle(self, path: str, item: Item, at: Executor, undo: Undo) -> None:
         if not any(os.path.lexists(path + companion) for companion in COMPANIONS):
@@ -282,9 +283,21 @@ def _assert_swappable(old: str, new: str) -> None:
         raise RestoreFailed(f"{new!r}: no such restored file", "restore it first")
     if os.stat(new).st_dev != os.stat(os.path.dirname(old)).st_dev:
         raise Precondition(f"{new!r}: lies on another filesystem than {old!r}", "restore it beside the original")
-    users = users_of({(status.st_dev, status.st_ino) for status in _family(old)})
+    users = users_of(_identities(old))
     if users:
         raise Precondition(f"{old!r}: is in use by {', '.join(users)}", "stop what uses it, then try again")
+
+
+def _identities(path: str) -> set[tuple[int, int]]:
+    return {(status.st_dev, status.st_ino) for status in _family(path)}
+
+
+def _late(old: str, keep: str, files: set[tuple[int, int]]) -> Iterator[Finding]:
+    """Tell who opened the old file while it was replaced: what they write from now on is in the kept copy alone."""
+    users = users_of(files)
+    if users:
+        text = f"{old!r}: {', '.join(users)} opened it while it was replaced, and goes on with {keep!r}"
+        yield Finding("error", text, f"restart what uses it, then see what was written into {keep!r}")
 
 
 def _family(path: str) -> Iterator[os.stat_result]:

@@ -6,7 +6,7 @@ An engine is one module in `orchestrator/engines` with a class attribute-compati
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from orchestrator.model.execution import Executor, Finding, Proc, Trailer, Undo
 from orchestrator.model.owner import Owner
-from orchestrator.model.secret import SecretResolver
+from orchestrator.model.secret import Secret, SecretResolver
 from orchestrator.model.waiting import Wait, poll
 
 
@@ -22,7 +22,8 @@ from orchestrator.model.waiting import Wait, poll
 class Source:
     """One thing that a service holds, as configured. `options` is an instance of the engine's own Options model.
 
-    wait: with which an engine waits for a driver of its own, so that a run that is told to stop does so.
+    wait: with which an engine waits for a driver of its own, so that a run that is told to stop does so · hide: is told
+    of secrets that the engine read itself, so that logs can leave them out.
     """
 
     service: str
@@ -33,6 +34,7 @@ class Source:
     options: Any
     resolve: SecretResolver = field(repr=False, compare=False)
     wait: Wait = field(default=poll, repr=False, compare=False)
+    hide: Callable[[Secret], None] = field(default=lambda _secret: None, repr=False, compare=False)
 
     @property
     def id(self) -> str:

@@ -119,7 +119,8 @@ def restore(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> tupl
                 error = failure
                 done = _not_swapped(planned, done)
         _raise_states(box, planned, done, request)
-        partial = any(step.source.outcome != "taken" for step in planned.steps)
+        wrong = any(found.level == "error" for item in done for found in item.findings)
+        partial = wrong or any(step.source.outcome != "taken" for step in planned.steps)
         record = _record(box, run, started, request, done, error, partial=partial)
         return finish_run(box, record, about=request.service), tuple(done)
 

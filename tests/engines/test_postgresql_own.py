@@ -803,6 +803,20 @@ class TestOptions:
         given = {"service": "shop", "service_file": str(file), "database": "postgres"}
         source = Source("s", "n", "postgresql", "t", 60.0, Options.model_validate(given), lambda _ref: Secret(""))
         good(data_item(source, at, undo), at, undo)
+        file.write_text("\n".join([*lines, "sslpassword=the key's own", "oauth_client_secret=x y"]))
+        learnt: list[Secret] = []
+        hiding = target_of(replace(source, hide=learnt.append))
+        assert {secret.reveal() for secret in learnt} == {PASSWORD, "the key's own", "x y"}
+        vector = hiding.conninfo("postgres")
+        assert "own" not in vector
+        assert "x y" not in vector
+        assert PASSWORD not in vector
+        assert "own" in hiding.driver_conninfo("postgres")
+        env, secrets = hiding.environment()
+        assert env["PGSERVICEFILE"] == "{secret:service}"
+        assert secrets["service"].decode().splitlines()[1:] == ["sslpassword=the key's own", "oauth_client_secret=x y"]
+        file.write_text("\n".join([*lines, "sslpassword=the key's own"]))
+        good(data_item(source, at, undo), at, undo)
         absent = Options.model_validate(given | {"service": "x"})
         with pytest.raises(Precondition) as caught:
             ENGINE.probe(Source("s", "n", "postgresql", "t", 60.0, absent, lambda _ref: Secret("")), at, undo)

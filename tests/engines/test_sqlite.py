@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, BinaryIO, ClassVar, cast
 
 import pytest
 
@@ -113,6 +113,24 @@ def no_secret(_: object) -> Secret:
 def source_of(path: Path | str, **options: object) -> Source:
     validated = Options.model_validate({"path": str(path), "busy": "0.5s", **options}, context={"directory": "/"})
     return Source("shop", "main", "sqlite", "default", 60.0, validated, no_secret)
+
+
+class Opening:
+    """An executor; with the last program that it runs somebody opens a file, and goes on to use it."""
+
+    def __init__(self, at: Executor, path: str) -> None:
+        self._at = at
+        self._path = path
+        self._files: list[BinaryIO] = []
+
+    def run(self, *args: Any, **more: Any) -> Any:
+        done = self._at.run(*args, **more)
+        self._files.append(open(self._path, "rb"))
+        return done
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
 
 
 class TestSqlite(StreamConformance):
@@ -380,6 +398,22 @@ class TestSqlite(StreamConformance):
             assert self.state(item.source) == before
         finally:
             user.communicate()
+
+    def test_who_opens_it_while_it_is_swapped_is_told(
+        self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path
+    ) -> None:
+        _, name = self.restored(item, at, undo, tmp_path)
+        path = item.source.options.path
+        subprocess.run([sys.executable, "-c", LATE, path], check=True)
+        late = Opening(at, path)
+        try:
+            kept = ENGINE.swap(item, name, self.new_name(tmp_path, "kept"), cast("Executor", late), undo)
+        finally:
+            late.close()
+        (found,) = errors(kept.findings)
+        assert f"({os.getpid()})" in found.message
+        assert repr(kept.name) in found.message
+        assert found.hint is not None
 
     def test_swap_keeps_what_was_only_in_the_wal(
         self, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path

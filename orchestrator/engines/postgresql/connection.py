@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import getpass
 import os
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.engines.postgresql.options import Options
+from orchestrator.engines.postgresql.service_file import OPEN, section
 from orchestrator.model.engine import Source
 from orchestrator.model.errors import Bug, Interrupted, Precondition, ResguardoError, RightsMissing, ServerUnreachable
 from orchestrator.model.secret import Secret
@@ -27,6 +27,7 @@ QUERY_LIMIT = 60.0  # seconds for one look at a catalog
 CONNECT_LIMIT = 10
 NAME_BYTES = 63  # NAMEDATALEN - 1: longer names are cut by the server, silently
 _SOCKET_DIRS = ("/var/run/postgresql", "/run/postgresql", "/tmp")  # noqa: S108 - where servers put their sockets
+_SECTION = "resguardo"  # of the private service file that a client program gets
 _FIXED = {
     "connect_timeout": str(CONNECT_LIMIT),
     "keepalives_idle": "60",
@@ -48,14 +49,15 @@ _REFUSED = (
 class Target:
     """A server's coordinates as libpq parameters; the password apart, so that it never meets an argument vector.
 
-    wait: how its answers are waited for (see `Source`) · prefix: of the keys `user` and `password` in services.yml that
-    say who this is, for messages.
+    hidden: other parameters that nobody may read, such as sslpassword · wait: how its answers are waited for (see
+    `Source`) · prefix: of the keys `user` and `password` in services.yml that say who this is, for messages.
     """
 
     params: Mapping[str, str]
     password: Secret | None
     wait: Wait = field(default=poll, repr=False, compare=False)
     prefix: str = ""
+    hidden: Mapping[str, Secret] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -66,18 +68,30 @@ class Target:
         """Return a connection string, escaped: a database called `host=evil` stays a name."""
         from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - drivers are imported when used
 
-        return make_conninfo("", **{**self.params, **more}, dbname=database)
+        service = {"service": _SECTION} if self.hidden else {}
+        return make_conninfo("", **{**self.params, **service, **more}, dbname=database)
+
+    def driver_conninfo(self, database: str) -> str:
+        """Return a connection string with everything but the password, for a driver in this process alone."""
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - drivers are imported when used
+
+        hidden = {name: secret.reveal() for name, secret in self.hidden.items()}
+        return make_conninfo("", **{**self.params, **hidden}, dbname=database)
 
     def environment(self) -> tuple[dict[str, str], dict[str, bytes]]:
         """Return (env, secrets) for a client program."""
-        env = {"LC_ALL": "C.UTF-8"}
+        env, secrets = {"LC_ALL": "C.UTF-8"}, {}
+        if self.hidden:
+            lines = [f"[{_SECTION}]", *(f"{name}={secret.reveal()}" for name, secret in self.hidden.items())]
+            env["PGSERVICEFILE"] = "{secret:service}"
+            secrets["service"] = "\n".join([*lines, ""]).encode()
         if self.password is None:
-            return env, {}
+            return env, secrets
         text = self.password.reveal()
         if "\n" in text or "\r" in text:
             raise Precondition(f"{self.where}: the password holds a line break", "libpq cannot take it: change it")
         escaped = text.replace("\\", "\\\\").replace(":", "\\:")
-        return env | {"PGPASSFILE": "{secret:pgpass}"}, {"pgpass": f"*:*:*:*:{escaped}\n".encode()}
+        return env | {"PGPASSFILE": "{secret:pgpass}"}, secrets | {"pgpass": f"*:*:*:*:{escaped}\n".encode()}
 
 
 def target_of(source: Source, purpose: Purpose = "dump") -> Target:
@@ -85,7 +99,7 @@ def target_of(source: Source, purpose: Purpose = "dump") -> Target:
     options: Options = source.options
     params: dict[str, str] = dict(_FIXED)
     if options.service:
-        params |= _service(options.service, options.service_file)
+        params |= section(options.service, options.service_file)
     user, reference, prefix = options.user, options.password, ""
     if purpose == "restore" and options.restore_user:
         user, reference, prefix = options.restore_user, options.restore_password, "restore_"
@@ -102,7 +116,10 @@ def target_of(source: Source, purpose: Purpose = "dump") -> Target:
     if password is None:
         _add_passfile(params)
     params.pop("dbname", None)
-    return Target(params, password, source.wait, prefix)
+    hidden = {name: Secret(params.pop(name)) for name in [*params] if name not in OPEN}
+    for secret in (*hidden.values(), *([password] if password else [])):
+        source.hide(secret)
+    return Target(params, password, source.wait, prefix, hidden)
 
 
 def _given(text: str | None) -> Secret | None:
@@ -119,24 +136,6 @@ def _add_passfile(params: dict[str, str]) -> None:
     path = os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
     if os.path.isfile(path):
         params.setdefault("passfile", path)
-
-
-def _service(name: str, file: str | None) -> dict[str, str]:
-    """Read a section of a connection service file. Source: the manual's chapter "The Connection Service File"."""
-    folder = os.environ.get("PGSYSCONFDIR", "/etc/postgresql-common")
-    usual = (os.environ.get("PGSERVICEFILE") or os.path.expanduser("~/.pg_service.conf"), f"{folder}/pg_service.conf")
-    for path in (file,) if file else usual:
-        parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",), strict=False)
-        try:
-            with open(path, encoding="utf-8") as lines:
-                parser.read_file(lines)
-        except FileNotFoundError:
-            continue
-        except (OSError, configparser.Error, UnicodeError) as error:
-            raise Precondition(f"{path}: the service file cannot be read: {error}", "mend it") from error
-        if parser.has_section(name):
-            return dict(parser.items(name))
-    raise Precondition(f"service {name!r} is in none of {file or ', '.join(usual)}", "add it, or set service_file")
 
 
 class _Guard:
@@ -287,7 +286,7 @@ class _Connecting(threading.Thread):
 
         password = self._target.password.reveal() if self._target.password else None
         return psycopg.connect(
-            self._target.conninfo(self._database),
+            self._target.driver_conninfo(self._database),
             autocommit=True,
             prepare_threshold=None,
             client_encoding="utf8",

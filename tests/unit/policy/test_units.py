@@ -89,7 +89,8 @@ NO_SHARES: tuple[object, ...] = (5, "5", "0%", "101%", "0/7", "8/7", "ALL", "1/0
     [
         *((units.parse_duration, value, f"not a duration: {value!r}", DURATION_HINT)
           for value in NO_DURATIONS),
-        *((units.parse_wait, value, f"longer than 100 years: {value!r}", "write a duration that clocks and dates can hold")
+        *((units.parse_wait, value, f"longer than 100 years: {value!r}",
+           "write a duration that clocks and dates can hold")
           for value in ("99999999999d", "36601d")),
         (units.parse_duration, "0s", "must be longer than nothing: '0s'",
          "write a duration such as 90s, 5m, 26h or 7d"),
