@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -121,16 +121,16 @@ class Opening:
     def __init__(self, at: Executor, path: str) -> None:
         self._at = at
         self._path = path
-        self._files: list[BinaryIO] = []
+        self._files: list[int] = []
 
     def run(self, *args: Any, **more: Any) -> Any:
         done = self._at.run(*args, **more)
-        self._files.append(open(self._path, "rb"))
+        self._files.append(os.open(self._path, os.O_RDONLY))
         return done
 
     def close(self) -> None:
         for file in self._files:
-            file.close()
+            os.close(file)
 
 
 class TestSqlite(StreamConformance):
