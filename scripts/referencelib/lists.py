@@ -30,8 +30,8 @@ for a run, whatever number of its events match: the run's report and those event
 message that cannot be delivered waits in the outbox and is tried again with the next run, 20 times or 7 days long.
 `resguardo notify test` sends a test to every channel.
 
-A backup that is not whole (exit code 3) has the severity `partial`, not `failed`: a rule for failures names both, as the
-starter's does. What is marked as log only is never matched by a rule.
+A backup that is not whole (exit code 3) has the severity `partial`, not `failed`: a rule for failures names both, as
+the starter's does. What is marked as log only is never matched by a rule.
 """
 CODES_HEAD = """# Exit codes
 
