@@ -16,6 +16,7 @@ from orchestrator.model.names import encode_item
 from orchestrator.model.record import ItemRecord
 from orchestrator.model.repository import BackupEnd, Part, Repository, SnapshotTags
 from orchestrator.planning.backup import PlannedItem, PlannedPoint, PlannedSource, Trouble
+from orchestrator.runs.emptied import emptied, remember
 from orchestrator.runs.outside import explained
 from orchestrator.runs.store import store_paths, store_stream
 from orchestrator.runs.taken import Clocks, Moved, Pair, Taken, key_of
@@ -135,6 +136,8 @@ class Lane:
         )
         if doubt := self._doubt(source, item, end):
             taken.partial[key] = doubt
+        elif item.paths:
+            remember(self.box, source.source, item.paths.paths)
         if item.paths:
             taken.findings[key] = item.paths.findings
         taken.snapshot("paths", end)
@@ -146,6 +149,8 @@ class Lane:
             return Finding("error", "no file was found, where there were some before; is it not mounted?")
         lacking = item.paths.lacking if item.paths else ()
         doubts = [*lacking, *self._changed(source, item, lacking)]
+        if item.paths and not doubts:
+            doubts += emptied(self.box, source.source, item.paths.paths)
         if end.partial:
             shown = ", ".join(path for path, _ in end.unreadable[:5])
             more = f" and {len(end.unreadable) - 5} more" if len(end.unreadable) > 5 else ""

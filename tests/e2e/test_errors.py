@@ -232,6 +232,24 @@ def test_full_temporary_place(site: Site, small_disk: Path) -> None:
     assert [point["partial"] for point in site.points()] == [True]
 
 
+def test_one_of_several_paths_that_lost_its_content_makes_the_point_partial(site: Site) -> None:
+    mount = site.root / "data" / "mount"
+    mount.mkdir()
+    empty = site.root / "data" / "empty"
+    empty.mkdir()
+    (mount / "photo").write_text("much")
+    site.services(f"services:\n  shop:\n    paths: [{site.root}/data/files, {mount}, {empty}]\n")
+    site.run("backup")
+    (mount / "photo").unlink()
+    told = site.run("backup", code=3).stderr
+    assert f"shop/files partial: '{mount}': is empty, and was not before; is it not mounted?" in told
+    assert f"'{empty}': is empty, and" not in told
+    site.run("backup", code=3)
+    (mount / ".keep").touch()
+    site.run("backup")
+    assert [point["partial"] for point in site.points()] == [False, True, True, False]
+
+
 def test_a_missing_path_costs_nothing_but_itself(site: Site) -> None:
     files = site.root / "data" / "files"
     site.services(f"services:\n  shop:\n    paths: [{files}/folder, {files}/.env, {files}/one.txt]\n")
