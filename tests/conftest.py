@@ -21,8 +21,8 @@ from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.secret import Secret
 from tests.restics import RESTIC_VERSIONS, restic_of
 
-# A shell without job control starts background commands with these ignored, and children would inherit that.
-for _number in (signal.SIGINT, signal.SIGQUIT):
+# A shell without job control, or nohup, starts commands with these ignored, and children would inherit that.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
