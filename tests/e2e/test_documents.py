@@ -22,7 +22,7 @@ SCHEMAS = {
     for path in FOLDER.glob("*.schema.json")
 }
 # keys that hold a map, whose own keys are anybody's
-MAPS = frozenset({"counts", "data", "elsewhere", "failpoints", "files", "schemas", "snapshots"})
+MAPS = frozenset({"counts", "data", "elsewhere", "failpoints", "files", "schemas", "snapshots", "unnamed"})
 CLOSED = set[tuple[str, frozenset[str]]]()
 
 
