@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -347,6 +348,12 @@ def maintenance(source: Source, purpose: Purpose = "restore") -> Iterator[Sessio
 def one_line(text: object) -> str:
     """Return a driver's or a program's message in our grammar: one line, no full stop."""
     return " ".join(str(text).split()).rstrip(".")
+
+
+def last_words(text: str, most: int = 500) -> str:
+    """Return the last whole words of what a program said, on one line: half a secret would not be known as one."""
+    cut = len(text) > most and not text[-most - 1].isspace()
+    return one_line(re.sub(r"^\S+", "", text[-most:]) if cut else text[-most:])
 
 
 def refused(error: Exception, target: Target, database: str) -> ResguardoError:

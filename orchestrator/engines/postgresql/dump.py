@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from orchestrator.engines.postgresql import counts, locks, properties, roles
-from orchestrator.engines.postgresql.connection import Session, Target, connect, one_line, target_of
+from orchestrator.engines.postgresql.connection import Session, Target, connect, last_words, one_line, target_of
 from orchestrator.engines.postgresql.incoming import pipe
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.restore import FOOTER
@@ -225,7 +225,7 @@ def _dump_globals(stack: ExitStack, target: Target, item: Item, at: Executor, un
 def failure(end: Exit, what: str) -> str:
     """Say how a dump failed."""
     lines = [line for line in end.stderr_tail.splitlines() if "error:" in line or "ERROR:" in line]
-    reason = one_line(lines[0] if lines else end.stderr_tail[-500:])
+    reason = one_line(lines[0]) if lines else last_words(end.stderr_tail)
     how = f"signal {end.signal}" if end.signal else f"exit code {end.code}"
     if end.timed_out:
         how = "took too long"
@@ -243,7 +243,7 @@ def hints(end: Exit, lock: Callable[[], str]) -> tuple[Finding, ...]:
     )
     hint = next((hint for needle, hint in known if needle in end.stderr_tail), "see the server's log")
     hint = hint or f"a lock was not had in time: {lock()}"
-    return (Finding("error", one_line(end.stderr_tail[-500:]) or "the dump failed", hint),)
+    return (Finding("error", last_words(end.stderr_tail) or "the dump failed", hint),)
 
 
 def said(end: Exit, what: str) -> list[Finding]:

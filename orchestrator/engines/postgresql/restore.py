@@ -7,7 +7,15 @@ import re
 from dataclasses import dataclass, replace
 
 from orchestrator.engines.postgresql import properties
-from orchestrator.engines.postgresql.connection import NAME_BYTES, Session, Target, connect, one_line, target_of
+from orchestrator.engines.postgresql.connection import (
+    NAME_BYTES,
+    Session,
+    Target,
+    connect,
+    last_words,
+    one_line,
+    target_of,
+)
 from orchestrator.engines.postgresql.incoming import Incoming
 from orchestrator.engines.postgresql.lost import Backend, afterwards, backend_of
 from orchestrator.engines.postgresql.options import Options
@@ -205,7 +213,7 @@ def _is_warning(line: str) -> bool:
 
 def _load_failed(end: Exit, to: str) -> RestoreFailed:
     lines = [line for line in end.stderr_tail.splitlines() if "ERROR" in line or "error:" in line or "FATAL" in line]
-    reason = one_line(lines[0] if lines else end.stderr_tail[-500:]) or "the client ended before the data did"
+    reason = (one_line(lines[0]) if lines else last_words(end.stderr_tail)) or "the client ended before the data did"
     how = "took too long" if end.timed_out else f"exit code {end.code}"
     known = (
         ("max_locks_per_transaction", "raise max_locks_per_transaction and restart the server"),
