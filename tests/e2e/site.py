@@ -146,7 +146,7 @@ class Site:
         (files / "folder" / "link").symlink_to("../one.txt")
 
     def children(self) -> list[str]:
-        """Command lines of living processes that belong to this site (its paths occur in them)."""
+        """Command lines of living processes of this site: its paths occur in them, or a sentinel holds its journal."""
         found = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit() or int(entry) == os.getpid():
@@ -157,9 +157,17 @@ class Site:
                 state = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()[0]
             except (OSError, IndexError):
                 continue
-            if state != "Z" and (os.fsencode(self.root) in words or os.fsencode(self.root) in environ):
+            ours = os.fsencode(self.root) in words or os.fsencode(self.root) in environ or self._guarded_by(entry, words)
+            if state != "Z" and ours:
                 found.append(f"{entry} {words!r}")
         return found
+
+    def _guarded_by(self, pid: str, words: bytes) -> bool:
+        """Whether this is a sentinel of ours: nothing but the journal that it holds says so."""
+        try:
+            return b"sentinel.py" in words and Path(f"/proc/{pid}/fd/4").readlink().is_relative_to(self.root)
+        except OSError:
+            return False
 
     def quiet_within(self, seconds: float) -> list[str]:
         """Wait until no process of this site lives; return those that still do."""
