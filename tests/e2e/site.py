@@ -157,8 +157,8 @@ class Site:
                 state = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()[0]
             except (OSError, IndexError):
                 continue
-            ours = os.fsencode(self.root) in words or os.fsencode(self.root) in environ or self._guarded_by(entry, words)
-            if state != "Z" and ours:
+            named = os.fsencode(self.root) in words or os.fsencode(self.root) in environ
+            if state != "Z" and (named or self._guarded_by(entry, words)):
                 found.append(f"{entry} {words!r}")
         return found
 
