@@ -31,7 +31,7 @@ from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo, is_dead, reconcile
 from orchestrator.model.engine import Engine, Source
 from orchestrator.model.errors import PolicyInvalid, Precondition, WrongPassword
-from orchestrator.model.execution import Intake, Progress, Undo
+from orchestrator.model.execution import Executor, Intake, Progress, Undo
 from orchestrator.model.record import Event
 from orchestrator.model.secret import Secret
 from orchestrator.policy import Config, load
@@ -137,7 +137,7 @@ class App:
         return Toolbox(
             config=self.config,
             engines=self._engines(),
-            at=HostExecutor(self.state),
+            at=self._executor,
             repositories=repositories,
             catalog=self.catalog,
             notifier=self._notifier(),
@@ -172,6 +172,9 @@ class App:
                     PROCESS.wait,
                     self.secrets.learn,
                 )
+
+    def _executor(self, _source: Source) -> Executor:
+        return HostExecutor(self.state)
 
     def _engines(self) -> dict[str, Engine]:
         used = {source.engine for service in self.config.services.values() for source in service.sources}

@@ -14,7 +14,7 @@ from orchestrator.adapters.process import Child
 from orchestrator.adapters.sentinel import remove_path
 from orchestrator.adapters.state import StateFolder
 from orchestrator.model.errors import ResguardoError, RightsMissing
-from orchestrator.model.execution import Completed, Undo
+from orchestrator.model.execution import Address, Completed, Undo
 from orchestrator.model.failpoints import reach
 
 MOST_OUTPUT = 16 * 1024 * 1024
@@ -93,9 +93,22 @@ class HostExecutor:
         """See the port; it is removed at the run's end. Raises DiskFull."""
         return private.private_dir(self._state, undo, size_hint=size_hint)
 
+    @property
+    def place(self) -> str:
+        """See the port."""
+        return ""
+
     def which(self, tool: str) -> str | None:
         """See the port."""
         return shutil.which(tool)
+
+    def exists(self, path: str) -> bool:
+        """See the port."""
+        return os.path.exists(path)
+
+    def address(self, address: Address) -> Address:
+        """See the port: tools and drivers are in one place."""
+        return address
 
     def _write_secrets(
         self, secrets: Mapping[str, bytes], account: pwd.struct_passwd | None, undo: Undo

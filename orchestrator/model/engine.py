@@ -23,7 +23,8 @@ class Source:
     """One thing that a service holds, as configured. `options` is an instance of the engine's own Options model.
 
     wait: with which an engine waits for a driver of its own, so that a run that is told to stop does so · hide: is told
-    of secrets that the engine read itself, so that logs can leave them out.
+    of secrets that the engine read itself, so that logs can leave them out · container: inside which its tools run;
+    "" on this host.
     """
 
     service: str
@@ -35,6 +36,7 @@ class Source:
     resolve: SecretResolver = field(repr=False, compare=False)
     wait: Wait = field(default=poll, repr=False, compare=False)
     hide: Callable[[Secret], None] = field(default=lambda _secret: None, repr=False, compare=False)
+    container: str = ""
 
     @property
     def id(self) -> str:

@@ -112,8 +112,21 @@ class Completed:
     stdout: bytes
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens: host and port, or a socket (a path); what does not apply is "" or 0."""
+
+    host: str = ""
+    port: int = 0
+    socket: str = ""
+
+
 class Executor(Protocol):
-    """Where an engine's tools run: on this host, or (later) inside a container. Engines do not know which."""
+    """Where an engine's tools run: on this host, or inside a container. Engines do not know which."""
+
+    @property
+    def place(self) -> str:
+        """For messages: "" on this host, else `container NAME`."""
 
     def start(
         self,
@@ -154,6 +167,15 @@ class Executor(Protocol):
 
     def which(self, tool: str) -> str | None:
         """Return the tool's path where tools run, or None."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at this path where tools run."""
+
+    def address(self, address: Address) -> Address:
+        """Return where a driver in this process reaches the server that tools reach at `address`.
+
+        Raises ServerUnreachable when there is no way to it from here.
+        """
 
 
 @dataclass(frozen=True)

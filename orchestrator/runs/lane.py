@@ -58,7 +58,7 @@ class Lane:
         with self.clocks.running(source), ExitStack() as stack:
 
             def dump() -> tuple[int, Trailer, Callable[[], DumpEnd]]:
-                dumping = stack.enter_context(engine.dump(item.item, self.box.at, self.undo))
+                dumping = stack.enter_context(engine.dump(item.item, self.box.at(source.source), self.undo))
                 return dumping.fd, dumping.trailer, dumping.finish
 
             report, end, stored = store_stream(

@@ -29,7 +29,7 @@ def probe(box: Toolbox, source: Source, undo: Undo) -> Probed:
     history = box.catalog.history(source.service, source.name)
     engine = box.engines[source.engine]
     try:
-        facts = engine.probe(source, box.at, undo)
+        facts = engine.probe(source, box.at(source), undo)
         wrong = next((finding for finding in facts.findings if finding.level == "error"), None)
         if wrong:
             return Probed(source, trouble=Trouble(wrong.message, wrong.hint, 4), history=history)

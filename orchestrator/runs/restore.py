@@ -179,7 +179,7 @@ def _swap_all(
         try:
             item = item_of(box, request.service, step)
             half.swapping(step)
-            kept = box.engines[step.source.engine].swap(item, step.target, step.kept, box.at, undo)
+            kept = box.engines[step.source.engine].swap(item, step.target, step.kept, box.at(item.source), undo)
             half.swapped(step, kept)
             found = (*done[place].findings, *kept.findings, *backed_up(box, step, kept))
             done[place] = replace(done[place], target=step.original, kept=kept.name or "", findings=found)

@@ -58,7 +58,7 @@ def load_and_verify(box: Toolbox, service: str, picks: Picks, step: RestoreStep,
     reach("restore.loaded")
     if picks:
         return loaded  # a part of the files: there are no counts to compare it with
-    found = box.engines[step.source.engine].verify(item, step.target, dict(step.item.counts), box.at, undo)
+    found = box.engines[step.source.engine].verify(item, step.target, dict(step.item.counts), box.at(item.source), undo)
     bad = [finding for finding in found if finding.level == "error"]
     if bad:
         raise RestoreFailed(
@@ -85,7 +85,7 @@ def _load(box: Toolbox, item: Item, step: RestoreStep, undo: Undo) -> Loaded:
             lambda done: box.progress.update(name, done),
         ) as data,
     ):
-        restored = engine.restore(item, data, step.target, box.at, undo)
+        restored = engine.restore(item, data, step.target, box.at(item.source), undo)
     return Loaded(stored.bytes, restored.findings)
 
 

@@ -89,7 +89,7 @@ class StagedLane:
         lane.moved.start(source)
         began, wall = monotonic(), lane.box.clock()
         engine = lane.box.engines[source.source.engine]
-        with lane.clocks.running(source), engine.dump(item.item, lane.box.at, lane.undo) as dump:
+        with lane.clocks.running(source), engine.dump(item.item, lane.box.at(source.source), lane.undo) as dump:
             try:
                 report = lane.box.stage(
                     dump.fd,

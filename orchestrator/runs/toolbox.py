@@ -90,11 +90,15 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Toolbox:
-    """The ports of one command. `open_undo` starts a run's undo list; `clock` gives UTC; `token` gives 6 hex digits."""
+    """The ports of one command.
+
+    `at` says where a source's tools run; `open_undo` starts a run's undo list; `clock` gives UTC; `token` gives 6 hex
+    digits.
+    """
 
     config: Config
     engines: Mapping[str, Engine]
-    at: Executor
+    at: Callable[[Source], Executor]
     repositories: Mapping[str, Repository]
     catalog: Catalog
     notifier: Notifier

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.policy.base import Flag, PolicyModel, Whole
+from orchestrator.engines._server import ServerOptions
+from orchestrator.policy.base import Flag, Whole
 from orchestrator.policy.fault import fault
 from orchestrator.policy.paths import LocalPath
 from orchestrator.policy.secret_ref import SecretRef
@@ -16,40 +17,7 @@ from orchestrator.policy.units import Duration
 ALL = "all"
 
 
-Mode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
-
-
-class Tls(PolicyModel):
-    """How the connection is protected; `mode` is libpq's sslmode: verify-full when a `ca` is given, else prefer."""
-
-    mode: Mode | None = Field(
-        default=None, description="libpq's sslmode; verify-full when `ca` is given, else prefer.", examples=["require"]
-    )
-    ca: LocalPath | None = Field(
-        default=None, description="Certificates of the authorities that are trusted.", examples=["/etc/ssl/db-ca.pem"]
-    )
-    cert: LocalPath | None = Field(
-        default=None, description="Our certificate; goes with `key`.", examples=["/etc/resguardo/client.crt"]
-    )
-    key: LocalPath | None = Field(
-        default=None, description="The key of our certificate.", examples=["/etc/resguardo/client.key"]
-    )
-
-    @model_validator(mode="after")
-    def _together(self) -> Tls:
-        if bool(self.cert) != bool(self.key):
-            raise fault("cert and key belong together", "give both or none")
-        if self.mode in {"verify-ca", "verify-full"} and not self.ca:
-            raise fault(f"mode {self.mode} needs ca", "name the file of the certificate authority")
-        return self
-
-    @property
-    def sslmode(self) -> str:
-        """libpq's sslmode."""
-        return self.mode or ("verify-full" if self.ca else "prefer")
-
-
-class Options(PolicyModel):
+class Options(ServerOptions):
     """The keys of a `databases:` entry with `engine: postgresql`, beside the common ones.
 
     host, port, socket (a directory) or service (of service_file) say where the server is; without any of them it is
@@ -106,18 +74,6 @@ class Options(PolicyModel):
         description="Where its password is; without it PGPASSFILE or ~/.pgpass is asked.",
         examples=[{"file": "/etc/resguardo/hub.password"}],
     )
-    restore_user: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The role that restores, checks and swaps; `user` when left out.",
-        examples=["postgres"],
-    )
-    restore_password: SecretRef | None = Field(
-        default=None,
-        description="Where that role's password is; `password` is never used for it.",
-        examples=[{"env": "HUB_RESTORE_PASSWORD"}],
-    )
-    tls: Tls = Field(default=Tls(), description="How the connection is protected.")
     format: Literal["plain", "custom"] = Field(
         default="plain", description="pg_dump's format: plain SQL, or its own, uncompressed."
     )
@@ -135,14 +91,10 @@ class Options(PolicyModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Options:
-        if self.host and self.socket:
-            raise fault("host and socket exclude each other", "give one of them")
         if self.service_file and not self.service:
             raise fault("service_file needs service", "name the section to read")
         if self.exclude and self.database != ALL:
             raise fault("exclude is given beside one database", "it goes with database: all")
-        if self.restore_password and not self.restore_user:
-            raise fault("restore_password needs restore_user", "name the role")
         return self
 
     def wants(self, database: str) -> bool:

@@ -133,7 +133,7 @@ def toolbox(
     return Toolbox(
         config=config,
         engines={},
-        at=none,
+        at=lambda _source: none,
         repositories=cast("Any", {"local": repository}),
         catalog=_catalog(folder / "state" / "catalog.db"),
         notifier=none,
