@@ -1,12 +1,24 @@
 # shellcheck shell=bash
-# What the tests use besides Python: servers, tools, and two versions of restic. Needs common.sh, packages.sh, restic.sh.
+# What the tests use besides Python: servers, tools, and two versions of restic. Needs common.sh, packages.sh, restic.sh;
+# with mongo.sh the MongoDB test server comes too.
 
 # suite, restic's version there: the oldest that is supported, and the newest that is packaged
 TEST_RESTICS='trixie 0.18.0
 sid 0.19.1'
 
+# what apt installs; of `one|other` the first that the distribution has
+TEST_PACKAGES='postgresql postgresql-contrib mariadb-server redis-server|valkey-server docker.io docker-cli|docker.io
+busybox-static iproute2 iptables util-linux openssh-server sqlite3 shellcheck e2fsprogs mount'
+
 # programs and where they may be; the package is only for the advice
 COMPONENTS='initdb postgresql-contrib /usr/lib/postgresql/*/bin/initdb
+mariadbd mariadb-server /usr/sbin/mariadbd
+redis-server redis-server /usr/bin/redis-server /usr/bin/valkey-server
+dockerd docker.io /usr/sbin/dockerd
+busybox busybox-static /usr/bin/busybox /bin/busybox
+ip iproute2 /usr/sbin/ip /sbin/ip
+iptables iptables /usr/sbin/iptables /sbin/iptables
+setpriv util-linux /usr/bin/setpriv
 sshd openssh-server /usr/sbin/sshd
 sqlite3 sqlite3 /usr/bin/sqlite3
 shellcheck shellcheck /usr/bin/shellcheck
@@ -65,18 +77,41 @@ test_rclone() {
     link_tool "$TOOLS/rclone/bin/rclone" rclone
 }
 
+# test_packages: the names of TEST_PACKAGES as this distribution has them, one a line
+test_packages() {
+    local choice name
+    for choice in $TEST_PACKAGES; do
+        for name in ${choice//|/ }; do
+            ! apt-cache show "$name" >/dev/null 2>&1 || break
+        done
+        printf '%s\n' "$name"
+    done
+}
+
+# install_test_packages: all of them; when that fails each by itself, so that one that cannot be had keeps none away
+install_test_packages() {
+    local names name status=0
+    # before its first update apt knows no names at all
+    apt-cache show docker.io >/dev/null 2>&1 || apt-get -qq update >/dev/null 2>&1 || true
+    mapfile -t names < <(test_packages)
+    apt_install "${names[@]}" && return 0
+    for name in "${names[@]}"; do apt_install "$name" || status=1; done
+    return $status
+}
+
 # ensure_components: install what can be installed; what cannot is said by say_missing_components
 ensure_components() {
     local suite version
     if can_apt_install; then
-        without_services apt_install postgresql postgresql-contrib openssh-server sqlite3 shellcheck e2fsprogs mount ||
-            warn "apt could not install everything: tests that need it are skipped"
+        without_services install_test_packages || warn "apt could not install everything: tests that need it are skipped"
     fi
     if has apt-get && has dpkg; then
         while read -r suite version; do test_restic "$suite" "$version"; done <<<"$TEST_RESTICS"
         test_rest_server
     fi
     test_rclone
+    # shellcheck disable=SC2218 # from mongo.sh
+    ! declare -F ensure_mongo >/dev/null || ensure_mongo
 }
 
 # say_missing_components: one line for each, on stderr

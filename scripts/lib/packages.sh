@@ -3,7 +3,7 @@
 # Needs common.sh.
 
 # apt_install PACKAGE…: install what is not there yet (root only); the index is fetched only when a package is unknown.
-# Silent unless it fails.
+# Nothing that the machine has is removed for it: it fails instead. Silent unless it fails.
 apt_install() {
     local package wanted=() log status=0
     for package in "$@"; do
@@ -12,8 +12,8 @@ apt_install() {
     [ ${#wanted[@]} -gt 0 ] || return 0
     log=$(mktemp)
     { apt-cache show "${wanted[@]}" >/dev/null 2>&1 || apt-get -qq update >"$log" 2>&1; } &&
-        apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \
-            install "${wanted[@]}" >"$log" 2>&1 || status=1
+        apt-get -qq -y --no-install-recommends --no-remove -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
+            -o Dpkg::Options::=--force-confold install "${wanted[@]}" >"$log" 2>&1 || status=1
     [ $status -eq 0 ] || tail -n 20 "$log" >&2
     rm -f "$log"
     return $status
