@@ -69,8 +69,9 @@ class FilesEngine:
         """The first path that lies in no other; the others are swapped with it."""
         return {ITEM: _outermost(source.options.paths)[0]} if source.options else {}
 
-    def original(self, item: Item) -> Original:
+    def original(self, item: Item, at: Executor) -> Original:
         """Whether any of its paths is there, what hinders a swap, and what of it no restore point holds."""
+        del at
         paths = _outermost(item.source.options.paths) if item.source.options else []
         there = [path for path in paths if os.path.lexists(path)]
         return Original(bool(there), (*_unmovable(paths), *announced(there, item.source.options)))

@@ -153,7 +153,7 @@ class SqliteEngine:
         """The one file."""
         return {os.path.basename(source.options.path): os.path.realpath(source.options.path)}
 
-    def original(self, item: Item) -> Original:
+    def original(self, item: Item, at: Executor) -> Original:  # noqa: ARG002 - the port has it
         """Whether the file is there, and who has it open: as long as they do, it is not swapped."""
         path = os.path.realpath(item.source.options.path)
         users = users_of({(status.st_dev, status.st_ino) for status in _family(path)})

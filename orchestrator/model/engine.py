@@ -176,7 +176,7 @@ class Engine(Protocol):
         A server engine may leave items out: their own name is then the database's.
         """
 
-    def original(self, item: Item) -> Original:
+    def original(self, item: Item, at: Executor) -> Original:
         """Look at what an in-place restore of this item would replace; never raises, changes nothing."""
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
 
-from orchestrator.model.engine import Original, Source
+from orchestrator.model.engine import Item, Original, Source
 from orchestrator.model.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -73,13 +73,17 @@ def _looked(box: Toolbox, service: str, planned: RestorePlan) -> RestorePlan:
     """Add what stands in the place of each original now, and what is worth saying about it. Raises Precondition."""
     steps, notes = [], list(planned.notes)
     for step in planned.steps:
-        found = box.engines[step.source.engine].original(item_of(box, service, step)) if step.original else Original()
+        found = _original(box, item_of(box, service, step)) if step.original else Original()
         for finding in found.findings:
             if finding.level == "error":
                 raise Precondition(f"{step.source.name} cannot be swapped: {finding.message}", finding.hint)
         steps.append(replace(step, there=found.there))
         notes += [f"{step.source.name}: {_with_hint(finding)}" for finding in found.findings]
     return replace(planned, steps=tuple(steps), notes=tuple(notes))
+
+
+def _original(box: Toolbox, item: Item) -> Original:
+    return box.engines[item.source.engine].original(item, box.at(item.source))
 
 
 def _with_hint(finding: Finding) -> str:

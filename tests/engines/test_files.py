@@ -379,7 +379,7 @@ class TestFiles(EngineConformance):
         if ran.returncode:
             pytest.skip("impossible here: mounting is not allowed")
         try:
-            (found,) = errors(ENGINE.original(self.item_of(source)).findings)
+            (found,) = errors(ENGINE.original(self.item_of(source), at).findings)
             assert f"{str(inside)!r} is mounted in it" in found.message
             assert found.hint is not None
             with pytest.raises(Precondition, match="is mounted in it"):
@@ -425,7 +425,7 @@ class TestFiles(EngineConformance):
             subprocess.run(["umount", str(tmp_path / "b")], check=True)
 
     @pytest.mark.root
-    def test_file_systems_are_looked_at_before_a_swap(self, tmp_path: Path) -> None:
+    def test_file_systems_are_looked_at_before_a_swap(self, at: Executor, tmp_path: Path) -> None:
         mounted = tmp_path / "mounted"
         mounted.mkdir()
         ran = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mounted)], check=False, capture_output=True)
@@ -433,17 +433,17 @@ class TestFiles(EngineConformance):
             pytest.skip("impossible here: mounting is not allowed")
         try:
             for path, said in ((mounted / "b", "another file system than"), (mounted, "is a mount point")):
-                (found,) = errors(ENGINE.original(self.item_of(source_of(tmp_path / "a", path))).findings)
+                (found,) = errors(ENGINE.original(self.item_of(source_of(tmp_path / "a", path)), at).findings)
                 assert said in found.message
                 assert found.hint is not None
-            assert not ENGINE.original(self.item_of(source_of(mounted / "a", mounted / "b"))).findings
+            assert not ENGINE.original(self.item_of(source_of(mounted / "a", mounted / "b")), at).findings
         finally:
             subprocess.run(["umount", str(mounted)], check=True)
 
-    def test_folders_that_a_swap_needs(self, tmp_path: Path) -> None:
-        beside = ENGINE.original(self.item_of(source_of(tmp_path / "new" / "a", tmp_path / "new" / "b")))
+    def test_folders_that_a_swap_needs(self, at: Executor, tmp_path: Path) -> None:
+        beside = ENGINE.original(self.item_of(source_of(tmp_path / "new" / "a", tmp_path / "new" / "b")), at)
         assert not beside.findings  # the restore makes the first one's
-        (found,) = ENGINE.original(self.item_of(source_of(tmp_path / "a", tmp_path / "new" / "b"))).findings
+        (found,) = ENGINE.original(self.item_of(source_of(tmp_path / "a", tmp_path / "new" / "b")), at).findings
         assert (found.level, "no such directory" in found.message) == ("error", True)
 
     def test_the_restored_tree_lies_in_no_path_that_is_swapped(self, tmp_path: Path) -> None:
@@ -463,7 +463,7 @@ class TestFiles(EngineConformance):
         given = source.options.model_dump() | {"exclude": ["cache", f"{old}/*.log", "z.log"], "exclude_caches": True}
         item = self.item_of(source_of(*given.pop("paths"), **given))
 
-        before = ENGINE.original(item)
+        before = ENGINE.original(item, at)
         assert before.there
         (note,) = before.findings
         assert note.message == (
@@ -481,8 +481,8 @@ class TestFiles(EngineConformance):
         assert (old / "sub" / "z.log").exists()
         assert not (old / "young").exists()
 
-    def test_nothing_there_is_nothing_to_tell(self, tmp_path: Path) -> None:
-        original = ENGINE.original(self.item_of(source_of(tmp_path / "lost")))
+    def test_nothing_there_is_nothing_to_tell(self, at: Executor, tmp_path: Path) -> None:
+        original = ENGINE.original(self.item_of(source_of(tmp_path / "lost")), at)
         assert (original.there, original.findings) == (False, ())
 
     def test_many_excluded_entries_are_counted(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:

@@ -389,7 +389,7 @@ class TestSqlite(StreamConformance):
         assert user.stdout.readline() == b"open\n"
         before = self.state(item.source)
         try:
-            (foretold,) = ENGINE.original(item).findings
+            (foretold,) = ENGINE.original(item, at).findings
             assert f"({user.pid})" in foretold.message
             assert foretold.level == "warning"
             with pytest.raises(Precondition, match=f"in use by .*{user.pid}") as caught:

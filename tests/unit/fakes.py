@@ -182,7 +182,7 @@ class FakeEngine:
     def originals(self, source: Source) -> Mapping[str, str]:
         return {"all": f"live-{source.name}"}
 
-    def original(self, item: Item) -> Original:
+    def original(self, item: Item, at: object) -> Original:
         found = [Finding("error", "it is a mount point")] if item.source.name in self.fixed else []
         return Original(findings=tuple(found))
 
