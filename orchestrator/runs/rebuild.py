@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from orchestrator.model.errors import DataDamaged
 from orchestrator.model.execution import Undo
-from orchestrator.model.manifest import LIMIT, Manifest, decode
-from orchestrator.model.names import MANIFEST_FILE, point_id
+from orchestrator.model.manifest import Manifest
+from orchestrator.model.names import point_id
 from orchestrator.model.point import Point
 from orchestrator.model.record import Event
-from orchestrator.model.repository import Repository, Snapshot
-from orchestrator.planning.listing import Listing, Place, match, may_hold, sort
+from orchestrator.model.repository import Repository
+from orchestrator.planning.listing import Listing, Place, sort
 from orchestrator.runs import identity, proofs, rules
+from orchestrator.runs.mirror import find_again, mirror, missing
 from orchestrator.runs.toolbox import Toolbox
 
 LOST = 'is the right disk mounted? see docs/disaster-recovery.md, "Restore points are gone"'
@@ -63,7 +63,7 @@ def meet(box: Toolbox, repository: Repository, undo: Undo) -> None:
     """
     listing = sort(repository.snapshots(undo))
     for place, commit in sorted(listing.commits.items(), key=lambda found: found[1].time, reverse=True):
-        found = _mirror(box, repository, place, commit, listing, undo)
+        found = mirror(box, repository, place, commit, listing, undo)
         if isinstance(found, Manifest):
             proofs.adopt(box, repository, [found])
             break
@@ -84,7 +84,7 @@ def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = Fal
     # The points first: what is committed after this is in no listing that was made before it.
     before = _known(box, repository)
     listing = sort(repository.snapshots(undo))
-    _find_again(box, repository, before, listing, undo, again=again)
+    find_again(box, repository, before, listing, undo, again=again)
     ids = {point.id for point in before}
     before = [point for point in _known(box, repository) if point.id in ids]
     if judge:
@@ -110,25 +110,6 @@ def learn(box: Toolbox, repository: Repository, undo: Undo, *, again: bool = Fal
     )
 
 
-def _find_again(
-    box: Toolbox, repository: Repository, known: Sequence[Point], listing: Listing, undo: Undo, *, again: bool
-) -> None:
-    """Mirror known points once more whose snapshots have other restic IDs now, as `restic copy` and `tag` give them.
-
-    The manifest decides, by what restic notes as the original. again: every point that is listed, and not only those
-    that lack something which may be there.
-    """
-    listed = listing.ids
-    moved = []
-    for point in known:
-        place = (point.service, point.tier, point.run)
-        lacks = _missing(point, listed) and may_hold(listing.parts.get(place, ()), point.snapshots)
-        if place in listing.commits and (again or lacks):
-            moved.append(place)
-    with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
-        list(pool.map(lambda place: _mirror(box, repository, place, listing.commits[place], listing, undo), moved))
-
-
 def _known(box: Toolbox, repository: Repository) -> list[Point]:
     return box.catalog.points(repository=repository.name, host=box.config.policy.host, items=False)
 
@@ -139,7 +120,7 @@ def _as_listed(box: Toolbox, repository: Repository, ids: Collection[str], listi
     gone = going(box, repository) - listed  # before the points: their rows go before the marks do
     for point in _known(box, repository):
         if point.id in ids and point.snapshots["commit"] not in gone:
-            lost = bool(_missing(point, listed))
+            lost = bool(missing(point, listed))
             yield replace(point, damaged=point.damaged or lost, lost=lost)
 
 
@@ -192,7 +173,7 @@ def _read_new(
     fresh = [place for place in unknown if place not in broken]
     with ThreadPoolExecutor(max(1, box.config.policy.parallel), thread_name_prefix="learn") as pool:
         read = list(
-            pool.map(lambda place: _mirror(box, repository, place, listing.commits[place], listing, undo), fresh)
+            pool.map(lambda place: mirror(box, repository, place, listing.commits[place], listing, undo), fresh)
         )
     broken |= {place: found for place, found in zip(fresh, read, strict=True) if isinstance(found, str)}
     return [found for found in read if isinstance(found, Manifest)], broken
@@ -231,42 +212,15 @@ def _flag_lost(box: Toolbox, repository: Repository, points: Sequence[Point], li
     lost = []
     with box.catalog.batch():
         for point in points:
-            missing = bool(_missing(point, listed))
-            if missing != point.lost:
-                box.catalog.set_missing(point.id, repository.name, missing=missing)
-                lost += [point] if missing else []
+            gone = bool(missing(point, listed))
+            if gone != point.lost:
+                box.catalog.set_missing(point.id, repository.name, missing=gone)
+                lost += [point] if gone else []
     if lost:
         message = identity.lost_words(repository.name, [point.id for point in lost])
         service = lost[0].service if len({point.service for point in lost}) == 1 else ""
         event = Event(box.clock(), "point.lost", "failed", message, service=service, repository=repository.name)
         box.tell(replace(event, hint=identity.OTHER if identity.changed(box, repository) else LOST))
-
-
-def _missing(point: Point, listed: Collection[str]) -> list[str]:
-    return [part for part, snapshot in point.snapshots.items() if snapshot not in listed]
-
-
-def _mirror(
-    box: Toolbox, repository: Repository, place: Place, commit: Snapshot, listing: Listing, undo: Undo
-) -> Manifest | str:
-    """Read a commit and mirror it; return its manifest, or why it is no restore point."""
-    try:
-        manifest = read_manifest(repository, commit, place, undo)
-    except DataDamaged as error:
-        return error.message
-    snapshots, problems = match(manifest, listing.parts.get(place, ()))
-    if problems:
-        return "; ".join(problems)
-    box.catalog.add_point(manifest, repository.name, {**snapshots, "commit": commit.id}, commit.id)
-    return manifest
-
-
-def read_manifest(repository: Repository, commit: Snapshot, place: Place, undo: Undo) -> Manifest:
-    """Read one commit's manifest. Raises DataDamaged, also when it speaks of another point than its tags."""
-    manifest = decode(repository.read(commit.id, f"/{MANIFEST_FILE}", undo, limit=LIMIT))
-    if (manifest.service, manifest.tier, manifest.run) != place:
-        raise DataDamaged(f"its manifest is that of {manifest.point}", "somebody changed tags or copied snapshots")
-    return manifest
 
 
 @dataclass(frozen=True)

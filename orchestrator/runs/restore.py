@@ -25,6 +25,7 @@ from orchestrator.model.point import Point, PointSource, State
 from orchestrator.model.record import Event, RestoredItem, RunRecord
 from orchestrator.planning.restore import Living, RestorePlan, RestoreStep, Where, plan_restore
 from orchestrator.planning.select import Choice, choose, nothing_of, of_host
+from orchestrator.runs.catch_up import catch_up
 from orchestrator.runs.half_done import HalfDone
 from orchestrator.runs.outside import explained
 from orchestrator.runs.recording import finish_run, new_run, result_of
@@ -48,10 +49,11 @@ class RestoreRequest:
 
 
 def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
-    """Choose and plan; touches nothing.
+    """Choose and plan; touches nothing but the catalog, which first learns what the repositories hold by now.
 
     Raises NoSuchPoint, UsageError; in place also Precondition (no swap is possible), DiskFull.
     """
+    news = catch_up(box, request.service, request.choice)
     known = box.catalog.points(repository=request.repository or None, service=request.service)
     if not known:
         active = {source.service for source in box.sources}
@@ -62,6 +64,7 @@ def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
     living = {source.name: living_of(box, source) for source in box.sources if source.service == request.service}
     now, asked = box.clock(), request.choice.at
     planned = plan_restore(request.service, chosen, request.sources, request.where, living, now, asked)
+    planned = replace(planned, notes=(*news, *planned.notes))
     if not request.where.in_place:
         return planned
     refuse_ours(box, request.service, planned)
