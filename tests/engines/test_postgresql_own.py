@@ -20,10 +20,11 @@ import pytest
 
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.postgresql import ENGINE, Options
-from orchestrator.engines.postgresql.connection import connect, target_of
+from orchestrator.engines.postgresql.connection import connect
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.restore import UNFINISHED
 from orchestrator.engines.postgresql.roles import plan, statements
+from orchestrator.engines.postgresql.target import target_of
 from orchestrator.model.engine import DumpEnd, Item, Restored, Source
 from orchestrator.model.errors import (
     DumpFailed,
@@ -423,9 +424,11 @@ class TestFailures:
         good(data_item(source_of(own, database="shop"), at, undo), at, undo)
 
     @pytest.mark.parametrize("connected", [True, False])
-    def test_a_signal_ends_the_wait_for_a_frozen_server(self, connected: bool, own: PostgresServer) -> None:
+    def test_a_signal_ends_the_wait_for_a_frozen_server(
+        self, connected: bool, own: PostgresServer, at: Executor
+    ) -> None:
         interrupts = Interrupts()
-        target = target_of(replace(source_of(own), wait=interrupts.wait))
+        target = target_of(replace(source_of(own), wait=interrupts.wait), at)
         with ExitStack() as stack:
             one = stack.enter_context(connect(target, "shop")) if connected else None
             own.freeze()
@@ -437,15 +440,15 @@ class TestFailures:
             assert told.value.exit_code == 143
         own.freeze(thaw=True)
 
-    def test_what_is_being_changed_is_not_interrupted(self, own: PostgresServer) -> None:
+    def test_what_is_being_changed_is_not_interrupted(self, own: PostgresServer, at: Executor) -> None:
         interrupts = Interrupts()
-        with connect(target_of(replace(source_of(own), wait=interrupts.wait)), "shop") as one:
+        with connect(target_of(replace(source_of(own), wait=interrupts.wait), at), "shop") as one:
             one.steady()
             interrupts.trigger(signal.SIGTERM)
             assert one.value("SELECT 1") == 1
 
-    def test_a_query_has_a_limit_of_ours(self, own: PostgresServer) -> None:
-        with connect(target_of(source_of(own)), "shop") as one:
+    def test_a_query_has_a_limit_of_ours(self, own: PostgresServer, at: Executor) -> None:
+        with connect(target_of(source_of(own), at), "shop") as one:
             own.freeze()
             began = time.monotonic()
             with pytest.raises(ServerUnreachable, match=r"no answer within 0\.5 s"):
@@ -770,6 +773,11 @@ class TestOptions:
             ({"host": "h", "socket": "/s"}, "exclude each other"),
             ({"service_file": "f"}, "needs service"),
             ({"database": "x", "exclude": ["y"]}, "exclude is given"),
+            ({"database": "x", "include": ["y"]}, "include is given"),
+            ({"content": "schema", "tables": ["y"]}, "content: schema takes none"),
+            ({"container": "c", "tls": {"ca": "c"}}, "tls files and container"),
+            ({"container": "c", "service": "s"}, "service and container"),
+            ({"tables": [""]}, "at least 1 character"),
             ({"restore_password": {"env": "X"}}, "needs restore_user"),
             ({"tls": {"cert": "c"}}, "belong together"),
             ({"tls": {"mode": "verify-full"}}, "needs ca"),
@@ -782,12 +790,12 @@ class TestOptions:
         with pytest.raises(ValueError, match=said):
             Options.model_validate(given, context={"directory": "/etc/rsg"})
 
-    def test_tls(self) -> None:
+    def test_tls(self, at: Executor) -> None:
         with_ca = Options.model_validate({"host": "db", "tls": {"ca": "ca.pem"}}, context={"directory": "/etc/rsg"})
-        params = target_of(Source("s", "n", "postgresql", "t", 1.0, with_ca, lambda _ref: Secret(""))).params
+        params = target_of(Source("s", "n", "postgresql", "t", 1.0, with_ca, lambda _ref: Secret("")), at).params
         assert (params["sslmode"], params["sslrootcert"]) == ("verify-full", "/etc/rsg/ca.pem")
         without = Source("s", "n", "postgresql", "t", 1.0, Options(host="db"), lambda _ref: Secret(""))
-        assert target_of(without).params["sslmode"] == "prefer"
+        assert target_of(without, at).params["sslmode"] == "prefer"
 
     def test_service_file(self, server: PostgresServer, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
         file = tmp_path / "services.conf"
@@ -805,7 +813,7 @@ class TestOptions:
         good(data_item(source, at, undo), at, undo)
         file.write_text("\n".join([*lines, "sslpassword=the key's own", "oauth_client_secret=x y"]))
         learnt: list[Secret] = []
-        hiding = target_of(replace(source, hide=learnt.append))
+        hiding = target_of(replace(source, hide=learnt.append), at)
         assert {secret.reveal() for secret in learnt} == {PASSWORD, "the key's own", "x y"}
         vector = hiding.conninfo("postgres")
         assert "own" not in vector

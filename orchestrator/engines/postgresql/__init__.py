@@ -1,8 +1,9 @@
 """PostgreSQL: databases dumped by pg_dump, counted inside the dump's own snapshot, restored under a new name.
 
-options.py what can be set · connection.py sessions that cannot hang · tools.py the client programs · probe.py ·
-dump.py · counts.py · properties.py the database itself (encoding, owner …) · incoming.py bytes on their way back ·
-restore.py · roles.py the globals · verify.py · swap.py
+options.py what can be set · target.py where the server is · connection.py sessions that cannot hang · tools.py the
+client programs · probe.py · dump.py · selection.py whose rows · counts.py · upkeep.py what runs before ·
+properties.py the database itself (encoding, owner …) · incoming.py bytes on their way back · restore.py · roles.py
+the globals · configuration.py the server's files · verify.py · swap.py
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
+from orchestrator.engines.postgresql import configuration
 from orchestrator.engines.postgresql.dump import dump
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.probe import probe
@@ -38,8 +40,7 @@ class PostgresqlEngine:
 
     def original(self, item: Item, at: Executor) -> Original:
         """Whether the database is there, as far as the server answers."""
-        del at
-        return Original() if item.role == "globals" else original(item)
+        return Original() if item.role == "globals" else original(item, at)
 
     def probe(self, source: Source, at: Executor, undo: Undo) -> Facts:
         """Look at the server, its databases and our rights in them."""
@@ -56,18 +57,24 @@ class PostgresqlEngine:
     def restore(self, item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
         """Restore into the new database `to`; the globals add the roles that are missing."""
         if item.role == "globals":
-            return restore_globals(item, data, to, undo)
+            return (configuration.restore if _is_configuration(item) else restore_globals)(item, data, to, at)
         return restore(item, data, to, at, undo)
 
     def verify(self, item: Item, to: str, expected: Mapping[str, int], at: Executor, undo: Undo) -> Sequence[Finding]:
         """Compare counts and inventory, check indexes."""
-        del at, undo
-        return verify_globals(item, expected) if item.role == "globals" else verify(item, to, expected)
+        del undo
+        if _is_configuration(item):
+            return ()  # the living files may rightly be others
+        return verify_globals(item, expected, at) if item.role == "globals" else verify(item, to, expected, at)
 
     def swap(self, item: Item, to: str, kept: str, at: Executor, undo: Undo) -> Kept:
         """Rename both databases in one transaction."""
-        del at, undo
-        return Kept(None) if item.role == "globals" else swap(item, to, kept)
+        del undo
+        return Kept(None) if item.role == "globals" else swap(item, to, kept, at)
+
+
+def _is_configuration(item: Item) -> bool:
+    return item.role == "globals" and item.extension == configuration.EXTENSION
 
 
 __all__ = ["ENGINE", "Options", "PostgresqlEngine"]

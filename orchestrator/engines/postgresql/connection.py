@@ -1,40 +1,29 @@
-"""Sessions with a PostgreSQL server that cannot hang, and the same coordinates for its client programs."""
+"""Sessions with a PostgreSQL server that cannot hang."""
 
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.engines.postgresql.options import Options
-from orchestrator.engines.postgresql.service_file import OPEN, section
+from orchestrator.engines.postgresql.target import Purpose, Target, target_of
 from orchestrator.model.engine import Source
 from orchestrator.model.errors import Bug, Interrupted, Precondition, ResguardoError, RightsMissing, ServerUnreachable
-from orchestrator.model.secret import Secret
+from orchestrator.model.execution import Executor
 from orchestrator.model.waiting import Wait, poll
 
 if TYPE_CHECKING:
     import psycopg
 
-Purpose = Literal["dump", "restore"]
+_NOTICES = 1000
 QUERY_LIMIT = 60.0  # seconds for one look at a catalog
-CONNECT_LIMIT = 10
 NAME_BYTES = 63  # NAMEDATALEN - 1: longer names are cut by the server, silently
-_SOCKET_DIRS = ("/var/run/postgresql", "/run/postgresql", "/tmp")  # noqa: S108 - where servers put their sockets
-_SECTION = "resguardo"  # of the private service file that a client program gets
-_FIXED = {
-    "connect_timeout": str(CONNECT_LIMIT),
-    "keepalives_idle": "60",
-    "keepalives_interval": "10",
-    "keepalives_count": "6",
-}
 _REFUSED = (
     ("password authentication failed", "check {user} and {password}; the role needs LOGIN"),
     ("no password supplied", "set {password} in services.yml; PGPASSWORD and its like are not looked at"),
@@ -44,99 +33,6 @@ _REFUSED = (
     ("is not permitted to log in", "ALTER ROLE … LOGIN"),
     ("role ", "create the role, or correct {user}"),
 )
-
-
-@dataclass(frozen=True)
-class Target:
-    """A server's coordinates as libpq parameters; the password apart, so that it never meets an argument vector.
-
-    hidden: other parameters that nobody may read, such as sslpassword · wait: how its answers are waited for (see
-    `Source`) · prefix: of the keys `user` and `password` in services.yml that say who this is, for messages.
-    """
-
-    params: Mapping[str, str]
-    password: Secret | None
-    wait: Wait = field(default=poll, repr=False, compare=False)
-    prefix: str = ""
-    hidden: Mapping[str, Secret] = field(default_factory=dict)
-
-    @property
-    def where(self) -> str:
-        """For messages."""
-        return f"postgresql at {self.params['host']}:{self.params['port']}"
-
-    def conninfo(self, database: str, **more: str) -> str:
-        """Return a connection string, escaped: a database called `host=evil` stays a name."""
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - drivers are imported when used
-
-        service = {"service": _SECTION} if self.hidden else {}
-        return make_conninfo("", **{**self.params, **service, **more}, dbname=database)
-
-    def driver_conninfo(self, database: str) -> str:
-        """Return a connection string with everything but the password, for a driver in this process alone."""
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - drivers are imported when used
-
-        hidden = {name: secret.reveal() for name, secret in self.hidden.items()}
-        return make_conninfo("", **{**self.params, **hidden}, dbname=database)
-
-    def environment(self) -> tuple[dict[str, str], dict[str, bytes]]:
-        """Return (env, secrets) for a client program."""
-        env, secrets = {"LC_ALL": "C.UTF-8"}, {}
-        if self.hidden:
-            lines = [f"[{_SECTION}]", *(f"{name}={secret.reveal()}" for name, secret in self.hidden.items())]
-            env["PGSERVICEFILE"] = "{secret:service}"
-            secrets["service"] = "\n".join([*lines, ""]).encode()
-        if self.password is None:
-            return env, secrets
-        text = self.password.reveal()
-        if "\n" in text or "\r" in text:
-            raise Precondition(f"{self.where}: the password holds a line break", "libpq cannot take it: change it")
-        escaped = text.replace("\\", "\\\\").replace(":", "\\:")
-        return env | {"PGPASSFILE": "{secret:pgpass}"}, secrets | {"pgpass": f"*:*:*:*:{escaped}\n".encode()}
-
-
-def target_of(source: Source, purpose: Purpose = "dump") -> Target:
-    """Gather a source's coordinates. Raises Precondition (service file), RightsMissing (secret)."""
-    options: Options = source.options
-    params: dict[str, str] = dict(_FIXED)
-    if options.service:
-        params |= section(options.service, options.service_file)
-    user, reference, prefix = options.user, options.password, ""
-    if purpose == "restore" and options.restore_user:
-        user, reference, prefix = options.restore_user, options.restore_password, "restore_"
-        params.pop("password", None)
-    password = source.resolve(reference) if reference is not None else _given(params.pop("password", None))
-    port = str(options.port or params.get("port") or 5432)
-    tls = {"sslrootcert": options.tls.ca, "sslcert": options.tls.cert, "sslkey": options.tls.key}
-    params |= {key: value for key, value in tls.items() if value}
-    said = bool(options.tls.model_fields_set)
-    params["sslmode"] = options.tls.sslmode if said else params.get("sslmode", options.tls.sslmode)
-    params["port"] = port
-    params["host"] = options.socket or options.host or params.get("host") or _local(port)
-    params["user"] = user or params.get("user") or getpass.getuser()
-    if password is None:
-        _add_passfile(params)
-    params.pop("dbname", None)
-    hidden = {name: Secret(params.pop(name)) for name in [*params] if name not in OPEN}
-    for secret in (*hidden.values(), *([password] if password else [])):
-        source.hide(secret)
-    return Target(params, password, source.wait, prefix, hidden)
-
-
-def _given(text: str | None) -> Secret | None:
-    return None if text is None else Secret(text)
-
-
-def _local(port: str) -> str:
-    found = (folder for folder in _SOCKET_DIRS if os.path.exists(os.path.join(folder, f".s.PGSQL.{port}")))
-    return next(found, "localhost")
-
-
-def _add_passfile(params: dict[str, str]) -> None:
-    # Client programs get a clean environment: what libpq would find in ours is named explicitly for both.
-    path = os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
-    if os.path.isfile(path):
-        params.setdefault("passfile", path)
 
 
 class _Guard:
@@ -173,12 +69,20 @@ class _Guard:
 
 
 class Session:
-    """One connection. Every query has a time limit of ours: a frozen server cannot answer a statement_timeout."""
+    """One connection. Every query has a time limit of ours: a frozen server cannot answer a statement_timeout.
+
+    notices: (severity in English, text) of the last that the server sent beside its answers.
+    """
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], target: Target) -> None:
         self._connection = connection
         self._target = target
         self._wait = target.wait
+        self.notices: deque[tuple[str, str]] = deque(maxlen=_NOTICES)
+        connection.add_notice_handler(self._noticed)
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        self.notices.append((notice.severity_nonlocalized or "", one_line(notice.message_primary)))
 
     def steady(self) -> None:
         """Let no signal end a query from here on: what is being changed must not be left half known."""
@@ -246,13 +150,22 @@ def _driver_error() -> type[Exception]:
 
 # Settings of roles and databases that would end a long, idle transaction, hide rows, change how names are read, or let
 # a crash of the server undo what we have called done.
-_QUIET = """
-SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
-  'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
-UNION ALL SELECT set_config('default_transaction_read_only', 'off', false)
-UNION ALL SELECT set_config('search_path', '', false) UNION ALL SELECT set_config('row_security', 'off', false)
-UNION ALL SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'
-"""
+_QUIET = (
+    (90000, "statement_timeout", "0"),
+    (90300, "lock_timeout", "0"),
+    (90600, "idle_in_transaction_session_timeout", "0"),
+    (140000, "idle_session_timeout", "0"),
+    (170000, "transaction_timeout", "0"),
+    (90000, "default_transaction_read_only", "off"),
+    (90000, "search_path", "''"),
+    (90500, "row_security", "off"),
+)
+_DURABLE = "SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'"
+
+
+def _quiet(version: int) -> str:
+    """Return one message's statements for those settings that a server of this version knows."""
+    return "".join(f"SET {name} = {value};" for since, name, value in _QUIET if version >= since) + _DURABLE
 
 
 class _Connecting(threading.Thread):
@@ -330,7 +243,7 @@ def connect(target: Target, database: str) -> Session:
     connection = _Connecting(target, database).result()
     session = Session(connection, target)
     try:
-        session.execute(_QUIET)
+        session.execute(_quiet(session.version))
     except ResguardoError:
         session.close()
         raise
@@ -338,9 +251,9 @@ def connect(target: Target, database: str) -> Session:
 
 
 @contextlib.contextmanager
-def maintenance(source: Source, purpose: Purpose = "restore") -> Iterator[Session]:
+def maintenance(source: Source, at: Executor, purpose: Purpose = "restore") -> Iterator[Session]:
     """Connect to the maintenance database for as long as the block runs, to change something: see `Session.steady`."""
-    with connect(target_of(source, purpose), source.options.maintenance) as session:
+    with connect(target_of(source, at, purpose), source.options.maintenance) as session:
         session.steady()
         yield session
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from orchestrator.engines.postgresql.connection import Session
 
+LARGE = "#large objects"
 _TABLES_AT_ONCE = 25  # few round trips, yet an error or a lock concerns few tables
 
 # Objects that pg_dump writes: not the system's, not temporary, not those that an extension brings along.
-_OURS = """
+OURS = """
 WITH ns AS MATERIALIZED (
   SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
 member AS MATERIALIZED (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
@@ -16,11 +19,11 @@ rel AS MATERIALIZED (
   WHERE c.relpersistence <> 't' AND NOT EXISTS (
     SELECT FROM member m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid))
 """
-TABLES = f"{_OURS} SELECT format('%I.%I', nspname, relname) FROM rel WHERE relkind = 'r' ORDER BY 1"  # noqa: S608 - constant
+TABLES = f"{OURS} SELECT format('%I.%I', nspname, relname) FROM rel WHERE relkind = 'r' ORDER BY 1"  # noqa: S608 - constant
 
 # Invalid indexes are left out: pg_dump does not write them. Materialized views are objects here and not rows: a restore
 # refreshes them, so their rows may rightly differ from a stale original's.
-_INVENTORY = f"""{_OURS}
+_INVENTORY = f"""{OURS}
 SELECT '#' || kind, count(*) FROM (
   SELECT CASE relkind WHEN 'r' THEN 'tables' WHEN 'p' THEN 'partitioned tables' WHEN 'v' THEN 'views'
     WHEN 'm' THEN 'materialized views' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'foreign tables' END AS kind
@@ -52,15 +55,15 @@ def inventory(session: Session) -> dict[str, int]:
     return counts | {f"#extension {name}": 1 for (name,) in session.execute("SELECT extname FROM pg_extension")}
 
 
-def rows(session: Session, limit: float) -> dict[str, int]:
-    """Return `schema.table` (quoted where SQL needs it) → exact number of rows.
+def rows(session: Session, limit: float, without: Collection[str] = ()) -> dict[str, int]:
+    """Return `schema.table` (quoted where SQL needs it) → exact number of rows; 0 for those tables in `without`.
 
     Partitions are counted each by itself, their parents hold none; foreign tables are elsewhere and not dumped.
     `limit`: seconds for a batch of tables.
     """
-    counts: dict[str, int] = {}
     tables = [str(name) for (name,) in session.execute(TABLES)]
-    for names in batches(tables, _TABLES_AT_ONCE):
+    counts = dict.fromkeys(tables, 0)
+    for names in batches([name for name in tables if name not in without], _TABLES_AT_ONCE):
         query = " UNION ALL ".join(f"SELECT {number}, count(*) FROM ONLY {name}" for number, name in enumerate(names))  # noqa: S608 - names come quoted from format('%I')
         counts |= {names[number]: int(count) for number, count in session.execute(query, limit=limit)}
     return counts

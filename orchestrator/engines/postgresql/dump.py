@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
-from orchestrator.engines.postgresql import counts, locks, properties, roles
-from orchestrator.engines.postgresql.connection import Session, Target, connect, last_words, one_line, target_of
+from orchestrator.engines.postgresql import configuration, counts, locks, properties, roles
+from orchestrator.engines.postgresql.connection import Session, connect, last_words, one_line
 from orchestrator.engines.postgresql.incoming import pipe
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.restore import FOOTER
+from orchestrator.engines.postgresql.selection import Selection, select
+from orchestrator.engines.postgresql.target import Target, target_of
 from orchestrator.engines.postgresql.tools import Tools, choose
+from orchestrator.engines.postgresql.upkeep import upkeep
 from orchestrator.model.engine import Dump, DumpEnd, Item
 from orchestrator.model.errors import Interrupted, ResguardoError
 from orchestrator.model.execution import Executor, Exit, Finding, Proc, Trailer, Undo
@@ -29,7 +32,7 @@ GLOBALS_FOOTER = b"-- PostgreSQL database cluster dump complete"
 class Holder:
     """The session whose snapshot the dump uses. It counts in a thread of its own while the dump runs."""
 
-    def __init__(self, session: Session, options: Options, limit: float) -> None:
+    def __init__(self, session: Session, database: str, options: Options, limit: float) -> None:
         self._session = session
         self._options = options
         self._until = monotonic() + limit
@@ -38,6 +41,7 @@ class Holder:
         self.as_of: datetime = session.value("SELECT clock_timestamp()").astimezone(UTC)
         self.snapshot = str(session.value("SELECT pg_export_snapshot()"))
         self.properties = properties.read(session)
+        self.selection: Selection = select(session, database, options)
         self._counts: dict[str, int] = {}
         self._error: ResguardoError | None = None
         self._thread = threading.Thread(target=self._count, name="postgresql-count", daemon=True)
@@ -49,9 +53,12 @@ class Holder:
     def _count(self) -> None:
         try:
             found = counts.inventory(self._session)
+            if not self.selection.large:
+                found.pop(counts.LARGE, None)
             if self._options.counts == "exact":
                 locks.limit(self._session, self._options.lock_timeout)
-                found |= counts.rows(self._session, max(1.0, self._until - monotonic()))
+                limit = max(1.0, self._until - monotonic())
+                found |= counts.rows(self._session, limit, self.selection.without)
             self._counts = found
         except ResguardoError as error:
             self._error = error
@@ -119,7 +126,7 @@ class PostgresDump:
 @contextmanager
 def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
     """Start the dump of an item; on leaving everything that it started is ended, also with a frozen server."""
-    target = target_of(item.source)
+    target = target_of(item.source, at)
     options: Options = item.source.options
     with ExitStack() as stack:
         if item.role == "globals":
@@ -128,9 +135,11 @@ def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
         session = connect(target, item.name)
         stack.callback(session.close)
         tools = choose(at, undo, session.version, options.tools)
-        holder = Holder(session, options, item.source.timeout)
+        kept = upkeep(session, item.name, options)
+        holder = Holder(session, item.name, options, item.source.timeout)
         stack.callback(holder.end)
         argv = [tools.path("pg_dump"), f"--snapshot={holder.snapshot}", *_arguments(options, tools, item)]
+        argv += holder.selection.arguments(options.content)
         plain = options.format == "plain"
         head = holder.properties.header() if plain else b""
         fd, proc = _start(stack, [*argv, "--dbname", target.conninfo(item.name)], head, _Place(target, item, at, undo))
@@ -145,7 +154,7 @@ def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
             f"database {item.name!r}",
             proc,
             holder,
-            _said_of_header(holder, item),
+            (*kept, *_said_of_header(holder, item)),
             exact=options.counts == "exact",
             advice=lambda: locks.advice(target, item.name),
         )
@@ -209,6 +218,9 @@ def _start(stack: ExitStack, argv: Sequence[str], head: bytes, place: _Place) ->
 
 def _dump_globals(stack: ExitStack, target: Target, item: Item, at: Executor, undo: Undo) -> Dump:
     options: Options = item.source.options
+    if item.extension == configuration.EXTENSION:
+        with connect(target, options.maintenance) as session:
+            return configuration.dump(stack, session)
     database = options.maintenance
     with connect(target, database) as session:
         tools = choose(at, undo, session.version, options.tools)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestrator.engines.postgresql.connection import QUERY_LIMIT, Session, Target, connect
+from orchestrator.engines.postgresql.connection import QUERY_LIMIT, Session, connect
+from orchestrator.engines.postgresql.target import Target
 from orchestrator.model.errors import DumpFailed, ResguardoError
 
 _NOT_AVAILABLE = "55P03"  # lock_not_available in the manual's appendix "PostgreSQL Error Codes"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from orchestrator.engines.postgresql.connection import Session, Target, connect
+from orchestrator.engines.postgresql.connection import Session, connect
+from orchestrator.engines.postgresql.target import Target
 from orchestrator.model.errors import ServerUnreachable
 from orchestrator.model.waiting import poll
 

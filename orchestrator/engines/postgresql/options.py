@@ -15,6 +15,12 @@ from orchestrator.policy.secret_ref import SecretRef
 from orchestrator.policy.units import Duration
 
 ALL = "all"
+Pattern = Annotated[str, Field(min_length=1)]
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name is this one, or fits it as a pattern (* ? [)."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 class Options(ServerOptions):
@@ -22,10 +28,11 @@ class Options(ServerOptions):
 
     host, port, socket (a directory) or service (of service_file) say where the server is; without any of them it is
     the local socket, else localhost. database: one name, or `all` for every one that accepts connections and is no
-    template, less those that match `exclude`. maintenance: the database to connect to when none is being dumped.
-    restore_user, restore_password: the role that restores, verifies and swaps, when the dumping one has no right to.
-    tools: directory of pg_dump, psql and pg_restore; else the installed ones that fit the server.
-    lock_timeout: how long a dump waits for a table's lock.
+    template, of which `include` and `exclude` choose some. maintenance: the database to connect to when none is being
+    dumped. restore_user, restore_password: the role that restores, verifies and swaps, when the dumping one has no
+    right to. tools: directory of pg_dump, psql and pg_restore; else the installed ones that fit the server.
+    tables, exclude_tables: choose whose rows are dumped. lock_timeout: how long a dump waits for a table's lock ·
+    upkeep_limit: seconds.
     """
 
     host: str | None = Field(
@@ -54,8 +61,25 @@ class Options(ServerOptions):
         description="One database, or `all`: each that accepts connections and is no template.",
         examples=["hub"],
     )
-    exclude: tuple[str, ...] = Field(
+    include: tuple[Pattern, ...] = Field(
+        default=(),
+        description="With `database: all`: names or patterns (* ?) of those to take; each must match one.",
+        examples=[["shop_*"]],
+    )
+    exclude: tuple[Pattern, ...] = Field(
         default=(), description="With `database: all`: names or patterns (* ?) to leave out.", examples=[["test_*"]]
+    )
+    content: Literal["all", "schema", "data"] = Field(
+        default="all",
+        description="What is dumped: everything, definitions alone, or rows alone, which only psql can restore.",
+    )
+    tables: tuple[Pattern, ...] = Field(
+        default=(),
+        description="Only these tables' rows are dumped: SCHEMA.TABLE or TABLE, with * and ?. All definitions are.",
+        examples=[["orders", "audit.*"]],
+    )
+    exclude_tables: tuple[Pattern, ...] = Field(
+        default=(), description="These tables' rows are left out; their definitions are not.", examples=[["sessions"]]
     )
     maintenance: str = Field(
         default="postgres",
@@ -78,6 +102,13 @@ class Options(ServerOptions):
         default="plain", description="pg_dump's format: plain SQL, or its own, uncompressed."
     )
     globals: Flag = Field(default=True, description="Whether roles and their memberships are dumped too.")
+    configuration: Flag = Field(
+        default=False, description="Whether the server's configuration files are stored too, read through SQL."
+    )
+    upkeep: Literal["none", "analyze", "vacuum"] = Field(
+        default="none", description="What to run in each database before its dump: nothing, ANALYZE, VACUUM ANALYZE."
+    )
+    upkeep_limit: Duration = Field(default=600.0, description="How long that may take; then the dump begins.")
     counts: Literal["exact", "none"] = Field(
         default="exact",
         description="Whether rows are counted in the dump's own snapshot, for the check after a restore.",
@@ -93,10 +124,18 @@ class Options(ServerOptions):
     def _consistent(self) -> Options:
         if self.service_file and not self.service:
             raise fault("service_file needs service", "name the section to read")
-        if self.exclude and self.database != ALL:
-            raise fault("exclude is given beside one database", "it goes with database: all")
+        for key in ("include", "exclude"):
+            if getattr(self, key) and self.database != ALL:
+                raise fault(f"{key} is given beside one database", "it goes with database: all")
+        if self.content == "schema" and (self.tables or self.exclude_tables):
+            raise fault("tables are chosen for their rows, and content: schema takes none", "leave out one of them")
+        if self.container and (self.tls.ca or self.tls.cert):
+            raise fault("tls files and container exclude each other", "inside the container the connection is local")
+        if self.container and self.service:
+            raise fault("service and container exclude each other", "give port, user and password themselves")
         return self
 
     def wants(self, database: str) -> bool:
         """Whether `all` covers this database."""
-        return not any(database == pattern or fnmatchcase(database, pattern) for pattern in self.exclude)
+        taken = not self.include or any(matches(pattern, database) for pattern in self.include)
+        return taken and not any(matches(pattern, database) for pattern in self.exclude)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engines.postgresql import locks
-from orchestrator.engines.postgresql.connection import Session, Target, connect, target_of
-from orchestrator.engines.postgresql.options import ALL, Options
+from orchestrator.engines.postgresql import configuration, locks
+from orchestrator.engines.postgresql.connection import Session, connect
+from orchestrator.engines.postgresql.options import ALL, Options, matches
 from orchestrator.engines.postgresql.quoting import ident
+from orchestrator.engines.postgresql.restore import DATA_ONLY
+from orchestrator.engines.postgresql.selection import select
+from orchestrator.engines.postgresql.target import Target, target_of
 from orchestrator.engines.postgresql.tools import Tools, choose
 from orchestrator.model.engine import Facts, Item, Source
 from orchestrator.model.errors import Precondition, RightsMissing
@@ -63,12 +66,13 @@ class Look:
 def probe(source: Source, at: Executor, undo: Undo) -> Facts:
     """See orchestrator.model.engine.Engine."""
     options: Options = source.options
-    target = target_of(source)
-    first = options.maintenance if options.database == ALL else options.database
+    target = target_of(source, at)
+    first = options.maintenance if options.database == ALL or options.configuration else options.database
     with connect(target, first) as session:
         version, text = session.version, str(session.value("SHOW server_version"))
         tools = choose(at, undo, version, options.tools)
         names = _names(session, options)
+        unread = configuration.missing_rights(session) if options.configuration else None
         looks = {first: _look(session, first, options)} if first in names else {}
     for name in names:
         if name not in looks:
@@ -76,10 +80,15 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
                 looks[name] = _look(session, name, options)
     findings = [finding for name in names for finding in judge(name, looks[name], target, version)]
     return Facts(
-        _items(source, looks, names),
+        _items(source, looks, names, configured=options.configuration and unread is None),
         text.partition(" ")[0],
         f"pg_dump {tools.version}",
-        (*findings, *_of_tools(tools, version), *_of_restoring(options, target.params["user"], looks)),
+        (
+            *findings,
+            *([unread] if unread else []),
+            *_of_tools(tools, version),
+            *_of_restoring(options, target.params["user"], looks),
+        ),
     )
 
 
@@ -87,6 +96,9 @@ def _names(session: Session, options: Options) -> list[str]:
     if options.database != ALL:
         return [options.database]
     names = [str(name) for (name,) in session.execute(_DATABASES)]
+    for pattern in options.include:
+        if not any(matches(pattern, name) for name in names):
+            raise Precondition(f"include: no database matches {pattern!r}", "correct include, or create the database")
     wanted = [name for name in names if options.wants(name)]
     if not wanted:
         raise Precondition(f"exclude leaves none of {len(names)} databases", "correct exclude, or disable the source")
@@ -104,6 +116,7 @@ def _look(session: Session, name: str, options: Options) -> Look:
     wait = locks.limit(session, options.lock_timeout)
     with locks.told(session, name, options.lock_timeout):
         unreadable, hidden, large, subscriptions, size, *roles = session.execute(query, limit=wait)[0]
+    select(session, name, options)
     return Look(unreadable or (), hidden or (), int(large), int(subscriptions), int(size), *map(bool, roles))
 
 
@@ -145,6 +158,9 @@ def _of_tools(tools: Tools, version: int) -> list[Finding]:
 
 def _of_restoring(options: Options, user: str, looks: dict[str, Look]) -> list[Finding]:
     """Say before the bad day what a restore will lack."""
+    if options.content == "data":
+        text = "content: data holds rows alone: only psql restores them, into tables that are there"
+        return [Finding("info", text, "docs/databases/postgresql.md says how")]
     if not options.restore_user:
         if all(look.creates for look in looks.values()):
             return []
@@ -156,18 +172,20 @@ def _of_restoring(options: Options, user: str, looks: dict[str, Look]) -> list[F
     return [Finding("info", text, "set restore_password, unless the server or ~/.pgpass lets that role in without")]
 
 
-def _items(source: Source, looks: dict[str, Look], names: Sequence[str]) -> tuple[Item, ...]:
+def _items(source: Source, looks: dict[str, Look], names: Sequence[str], *, configured: bool) -> tuple[Item, ...]:
     options: Options = source.options
-    extension = _EXTENSION[options.format]
+    extension = (DATA_ONLY if options.content == "data" else "") + _EXTENSION[options.format]
     items = [Item(source, name, extension, looks[name].bytes + _SMALL) for name in names]
     if options.globals:
-        items.insert(0, Item(source, globals_name(names), "sql", _SMALL, role="globals"))
+        items.insert(0, Item(source, beside(GLOBALS_ITEM, names), "sql", _SMALL, role="globals"))
+    if configured:
+        name = beside(configuration.ITEM, names)
+        items.insert(0, Item(source, name, configuration.EXTENSION, _SMALL, role="globals"))
     return tuple(items)
 
 
-def globals_name(databases: Sequence[str]) -> str:
-    """Return the item name of the globals: not that of a database, which may bear any name."""
-    name = GLOBALS_ITEM
+def beside(name: str, databases: Sequence[str]) -> str:
+    """Return an item name that is not that of a database, which may bear any name."""
     while name in databases:
         name += "+"
     return name

@@ -10,17 +10,16 @@ from orchestrator.engines.postgresql import properties
 from orchestrator.engines.postgresql.connection import (
     NAME_BYTES,
     Session,
-    Target,
     connect,
     last_words,
     one_line,
-    target_of,
 )
 from orchestrator.engines.postgresql.incoming import Incoming
 from orchestrator.engines.postgresql.lost import Backend, afterwards, backend_of
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.properties import ROLES_HINT, Properties
 from orchestrator.engines.postgresql.quoting import ident, literal
+from orchestrator.engines.postgresql.target import Target, target_of
 from orchestrator.engines.postgresql.tools import Tools, choose
 from orchestrator.model.engine import Data, Item, Restored
 from orchestrator.model.errors import (
@@ -34,6 +33,7 @@ from orchestrator.model.errors import (
 from orchestrator.model.execution import Executor, Exit, Finding, Undo
 from orchestrator.model.waiting import poll
 
+DATA_ONLY = "data"  # begins the extension of a dump that holds rows alone
 FOOTER = b"-- PostgreSQL database dump complete"
 # Settings of the restoring role must not hinder it; those of the database are applied after the data.
 _WRITABLE = "-c default_transaction_read_only=off -c statement_timeout=0"
@@ -44,15 +44,17 @@ _HEAD = 1 << 18  # bytes within which a dump's own description of its database m
 def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
     """See orchestrator.model.engine.Engine. The source's restore_user is used where it is set."""
     options: Options = item.source.options
-    target = target_of(item.source, "restore")
+    target = target_of(item.source, at, "restore")
     check_name(to)
+    if item.extension.startswith(DATA_ONLY):
+        raise _rows_alone(item)
     with connect(target, options.maintenance) as session:
         if exists(session, to):
             raise _taken(session, to)
         tools = choose(at, undo, session.version, options.tools)
         session.steady()
         with Incoming(data) as incoming:
-            custom = item.extension == "pgdump"
+            custom = item.extension.endswith("pgdump")
             head = incoming.head(_described_custom if custom else properties.complete, _HEAD)
             backend = backend_of(session)
             try:
@@ -67,6 +69,16 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
             except (ResguardoError, OSError) as error:
                 raise _cleaned(error, target, options, to) from error
     return Restored(to, tuple(notes))
+
+
+def _rows_alone(item: Item) -> RestoreFailed:
+    client = "psql -X -1 -v ON_ERROR_STOP=1 -f FILE -d NAME"
+    if item.extension.endswith("pgdump"):
+        client = "pg_restore --data-only --exit-on-error --single-transaction -d NAME FILE"
+    return RestoreFailed(
+        f"{item.name!r} was dumped with content: data: it holds rows and no tables to put them into",
+        f"restore the tables from another source or point, take this file out with restic dump, then {client}",
+    )
 
 
 def check_name(name: str) -> None:

@@ -15,7 +15,7 @@ from orchestrator.engines.postgresql.incoming import Incoming
 from orchestrator.engines.postgresql.properties import together
 from orchestrator.model.engine import Data, Item, Restored
 from orchestrator.model.errors import ResguardoError, RestoreFailed
-from orchestrator.model.execution import Finding, Undo
+from orchestrator.model.execution import Executor, Finding
 
 LIMIT = 64 << 20  # bytes of globals that are read into memory
 _COUNT = "role "
@@ -97,15 +97,14 @@ def _left(text: str, statement: str) -> Finding:
     return Finding("info", text, f"if that is wanted, run: {shown}" if len(shown) < 500 else None)
 
 
-def restore_globals(item: Item, data: Data, to: str, undo: Undo) -> Restored:
+def restore_globals(item: Item, data: Data, to: str, at: Executor) -> Restored:
     """Add the roles that are missing, in one transaction. Raises RestoreFailed, DataDamaged."""
-    del undo
     with Incoming(data) as incoming:
         script = incoming.head(lambda _read: False, LIMIT)
         if len(script) >= LIMIT:
             raise RestoreFailed(f"the globals are larger than {LIMIT} bytes", "run them with psql yourself")
         incoming.check()
-    with maintenance(item.source) as session:
+    with maintenance(item.source, at) as session:
         planned = _planned(session, script.decode("utf-8", "surrogateescape"))
         try:
             together(session, planned.run)
@@ -127,9 +126,9 @@ def _planned(session: Session, script: str) -> RolePlan:
     return plan(script, existing, members)
 
 
-def verify_globals(item: Item, expected: Mapping[str, int]) -> list[Finding]:
+def verify_globals(item: Item, expected: Mapping[str, int], at: Executor) -> list[Finding]:
     """Every role that was there then is there now."""
-    with maintenance(item.source) as session:
+    with maintenance(item.source, at) as session:
         present = counts(session)
     missing = sorted(key for key in expected if key.startswith(_COUNT) and key not in present)
     return [Finding("error", f"{key!r} did not come back", "see the server's log") for key in missing]

@@ -10,22 +10,23 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from orchestrator.engines.postgresql.connection import Session, maintenance, target_of
+from orchestrator.engines.postgresql.connection import Session, maintenance
 from orchestrator.engines.postgresql.lost import Backend, afterwards, backend_of
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.restore import check_name, exists
+from orchestrator.engines.postgresql.target import target_of
 from orchestrator.model.engine import Item, Kept, Original
 from orchestrator.model.errors import ResguardoError, RestoreFailed
-from orchestrator.model.execution import Finding
+from orchestrator.model.execution import Executor, Finding
 
 _LIMIT = 60.0
 _AGAIN = 0.1  # seconds between two rounds of ending sessions
 
 
-def original(item: Item) -> Original:
+def original(item: Item, at: Executor) -> Original:
     """Whether the database is there, and who would be thrown out of it. A server that does not answer tells nothing."""
     try:
-        with maintenance(item.source) as session:
+        with maintenance(item.source, at) as session:
             there = exists(session, item.name)
             (count,) = session.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [item.name])[0]
     except ResguardoError as error:
@@ -37,13 +38,13 @@ def original(item: Item) -> Original:
     return Original(there, (Finding("warning", text, "stop what uses it first"),))
 
 
-def swap(item: Item, to: str, kept: str) -> Kept:
+def swap(item: Item, to: str, kept: str, at: Executor) -> Kept:
     """Rename the original to `kept` and `to` to the original's name.
 
     Raises RestoreFailed; then nothing has changed, or the message says that this is not known.
     """
     check_name(kept)
-    with maintenance(item.source) as session, maintenance(item.source) as helper:
+    with maintenance(item.source, at) as session, maintenance(item.source, at) as helper:
         if item.source.options.maintenance in {item.name, to}:
             text = f"database {item.name!r} is the one that we are connected to for maintenance"
             raise RestoreFailed(text, "set maintenance to another database")
@@ -67,7 +68,7 @@ def swap(item: Item, to: str, kept: str) -> Kept:
             session.execute("COMMIT")
             notes: tuple[Finding, ...] = ()
         except ResguardoError as error:
-            notes = (_looked_again(item, to, backend, error),)
+            notes = (_looked_again(item, to, backend, error, at),)
     return Kept(kept if replaced else None, notes)
 
 
@@ -78,10 +79,10 @@ def _unchanged(item: Item, to: str, error: ResguardoError) -> RestoreFailed:
     )
 
 
-def _looked_again(item: Item, to: str, backend: Backend, error: ResguardoError) -> Finding:
+def _looked_again(item: Item, to: str, backend: Backend, error: ResguardoError, at: Executor) -> Finding:
     """Return the finding that a swap whose COMMIT got no answer was done. Raises RestoreFailed: not done, not known."""
     try:
-        with afterwards(target_of(item.source, "restore"), item.source.options.maintenance, backend) as session:
+        with afterwards(target_of(item.source, at, "restore"), item.source.options.maintenance, backend) as session:
             swapped = not exists(session, to)
     except ResguardoError as blind:
         raise RestoreFailed(

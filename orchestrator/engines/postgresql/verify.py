@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from orchestrator.engines._common import compare
 from orchestrator.engines.postgresql import counts
-from orchestrator.engines.postgresql.connection import Session, connect, target_of
+from orchestrator.engines.postgresql.connection import Session, connect
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.restore import UNFINISHED
+from orchestrator.engines.postgresql.target import target_of
 from orchestrator.model.engine import Item
 from orchestrator.model.errors import Interrupted, ResguardoError
-from orchestrator.model.execution import Finding
+from orchestrator.model.execution import Executor, Finding
 
 MOST = 20  # findings of one kind; more help nobody
 
@@ -30,11 +31,11 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 _SCRATCH = "resguardo_amcheck"
 
 
-def verify(item: Item, to: str, expected: Mapping[str, int]) -> list[Finding]:
+def verify(item: Item, to: str, expected: Mapping[str, int], at: Executor) -> list[Finding]:
     """See orchestrator.model.engine.Engine; nothing is changed: what the checks need is rolled back."""
     limit = item.source.timeout
     try:
-        with connect(target_of(item.source, "restore"), to) as session:
+        with connect(target_of(item.source, at, "restore"), to) as session:
             return [
                 *_unfinished(session, to),
                 *_compare(session, to, expected, limit),
