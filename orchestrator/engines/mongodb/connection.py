@@ -1,0 +1,340 @@
+"""A MongoDB server as the driver reaches it, with answers that cannot be waited for in vain; and as its tools do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from orchestrator.engines.mongodb.options import Options
+from orchestrator.model.engine import Source
+from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable
+from orchestrator.model.execution import Address, Executor
+from orchestrator.model.secret import Secret
+from orchestrator.model.waiting import Wait, poll
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+    from pymongo.errors import OperationFailure
+
+Purpose = Literal["dump", "restore"]
+T = TypeVar("T")
+PORT = 27017
+CONNECT_LIMIT = 10.0
+ANSWER_LIMIT = 60.0  # seconds for one answer to a look
+_GRANT = {
+    "dump": 'db.getSiblingDB("{db}").grantRolesToUser("{user}", [{{role: "backup", db: "admin"}}])',
+    "restore": 'db.getSiblingDB("{db}").grantRolesToUser("{user}", [{{role: "restore", db: "admin"}}, '
+    '{{role: "readAnyDatabase", db: "admin"}}])',
+}
+_UNAUTHORIZED, _AUTHENTICATION = 13, 18  # mongod's error codes
+MISSING_COMMAND = 59
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server's coordinates. address: where tools find it · reached: where a driver in this process does · wait: how
+    answers are waited for (see `Source`) · prefix: of the keys `user` and `password` that say who this is.
+    """
+
+    options: Options
+    address: Address
+    reached: Address
+    user: str | None
+    password: Secret | None
+    purpose: Purpose
+    place: str = ""
+    wait: Wait = field(default=poll, repr=False, compare=False)
+
+    @property
+    def prefix(self) -> str:
+        """What the keys in services.yml that name the user begin with."""
+        return "restore_" if self.purpose == "restore" and self.options.restore_user else ""
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        at = self.address.socket or f"{self.address.host}:{self.address.port}"
+        return f"mongodb at {at}{' in ' if self.place else ''}{self.place}"
+
+    @property
+    def grant(self) -> str:
+        """The statement that gives the user its rights."""
+        return _GRANT[self.purpose].format(db=self.options.auth_database, user=self.user or "…")
+
+
+def target_of(source: Source, at: Executor, purpose: Purpose = "dump") -> Target:
+    """Gather a source's coordinates. Raises RightsMissing (secret), ServerUnreachable (no way into the container)."""
+    options: Options = source.options
+    user, reference = options.user, options.password
+    if purpose == "restore" and options.restore_user:
+        user, reference = options.restore_user, options.restore_password
+    password = source.resolve(reference) if reference is not None else None
+    if password is not None:
+        source.hide(password)
+    address = _address(options, at)
+    return Target(options, address, at.address(address), user, password, purpose, at.place, source.wait)
+
+
+def _address(options: Options, at: Executor) -> Address:
+    port = options.port or PORT
+    usual = f"/tmp/mongodb-{port}.sock"  # noqa: S108 - where a server puts its socket
+    path = options.socket or (usual if not options.host and at.exists(usual) else "")
+    return Address(socket=path) if path else Address(options.host or "localhost", port)
+
+
+class _Asking(threading.Thread):
+    """One question to a server, asked in a thread of its own: no wait of the driver's ends when we are told to stop.
+
+    One that is given up ends by the driver's own limit; nobody looks at its answer.
+    """
+
+    def __init__(self, question: Callable[[], Any]) -> None:
+        super().__init__(name="mongodb-ask", daemon=True)
+        self._question = question
+        self.answer: Any = None
+        self.error: Exception | None = None
+        self.over = os.eventfd(0, os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._open = 2  # those who still use `over`
+
+    def run(self) -> None:
+        """Ask, and say that it is over."""
+        try:
+            self.answer = self._question()
+        except expected_errors() as error:
+            self.error = error
+        finally:
+            os.eventfd_write(self.over, 1)
+            self.leave()
+
+    def leave(self) -> None:
+        """Close the descriptor when both sides have left."""
+        with self._lock:
+            self._open -= 1
+            if not self._open:
+                os.close(self.over)
+
+
+class Server:
+    """A client of one server. Each answer has a limit of ours; `patience`: of the driver's own wait for an answer."""
+
+    def __init__(self, target: Target, patience: float = ANSWER_LIMIT) -> None:
+        self.target = target
+        self._patience = patience
+        self._wait = target.wait
+        self._asking: _Asking | None = None
+        self._pem: int | None = None
+        self.client: MongoClient[dict[str, Any]] = self._client()
+
+    def _client(self) -> MongoClient[dict[str, Any]]:
+        from bson.codec_options import CodecOptions, DatetimeConversion  # noqa: PLC0415 - imported when used
+        from pymongo import MongoClient  # noqa: PLC0415 - drivers are imported when used
+
+        options, reached = self.target.options, self.target.reached
+        given: dict[str, Any] = {}
+        if self.target.user is not None:
+            password = self.target.password
+            given = {"username": self.target.user, "password": password.reveal() if password else ""}
+            given["authSource"] = options.auth_database
+        if options.replica_set:
+            given["replicaSet"] = options.replica_set
+        self.codec: CodecOptions[dict[str, Any]] = CodecOptions(
+            tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+        )
+        client: MongoClient[dict[str, Any]] = MongoClient(
+            reached.socket or reached.host,
+            reached.port or None,
+            directConnection=not options.replica_set,
+            readPreference=options.read_preference,
+            appname="resguardo",
+            connectTimeoutMS=int(CONNECT_LIMIT * 1000),
+            serverSelectionTimeoutMS=int(CONNECT_LIMIT * 1000),
+            socketTimeoutMS=int(self._patience * 1000),
+            retryReads=False,
+            retryWrites=False,
+            connect=False,
+            **given,
+            **self._tls(),
+        )
+        return client
+
+    def _tls(self) -> dict[str, Any]:
+        tls = self.target.options.tls
+        if tls.sslmode in {"disable", "prefer"}:
+            return {}
+        given: dict[str, Any] = {"tls": True}
+        if tls.ca:
+            given["tlsCAFile"] = tls.ca
+        if tls.sslmode == "require":
+            given |= {"tlsAllowInvalidCertificates": True}
+        elif tls.sslmode == "verify-ca":
+            given |= {"tlsAllowInvalidHostnames": True}
+        if tls.cert and tls.key:  # the driver wants both in one file, which nobody else may find
+            self._pem = os.memfd_create("resguardo-mongodb", os.MFD_CLOEXEC)
+            os.write(self._pem, certificate(self.target.options))
+            given["tlsCertificateKeyFile"] = f"/proc/self/fd/{self._pem}"
+        return given
+
+    def ask(self, question: Callable[[], T], limit: float = ANSWER_LIMIT) -> T:
+        """Return what `question` returns, which uses `client`.
+
+        Raises ServerUnreachable (gone, no answer in `limit` seconds), RightsMissing, ResguardoError, Interrupted. After
+        those that did not wait for the answer see `settle`.
+        """
+        asking = self._asking = _Asking(question)
+        asking.start()
+        try:
+            if not self._wait((asking.over,), limit):
+                hint = "see what the server is waiting for"
+                raise ServerUnreachable(f"{self.target.where}: no answer within {limit:g} s", hint)
+        finally:
+            asking.leave()
+        asking.join()
+        self._asking = None
+        if asking.error is not None:
+            raise explained(asking.error, self.target) from asking.error
+        answer: T = asking.answer
+        return answer
+
+    def command(self, database: str, command: dict[str, Any], limit: float = ANSWER_LIMIT) -> dict[str, Any]:
+        """Run a command. Raises as `ask`."""
+        return self.ask(lambda: self.client[database].command(command, codec_options=self.codec), limit)
+
+    def listed(self, database: str, command: dict[str, Any]) -> list[dict[str, Any]]:
+        """Run a command that answers by a cursor, and return all of it. Raises as `ask`."""
+
+        def question() -> list[dict[str, Any]]:
+            with self.client[database].cursor_command(command, codec_options=self.codec) as cursor:
+                return list(cursor)
+
+        return self.ask(question)
+
+    def settle(self, limit: float) -> None:
+        """Wait for the answer to a question that was given up: it may still change something."""
+        if self._asking is not None:
+            self._asking.join(limit)
+
+    def steady(self) -> None:
+        """Let no signal end a question from here on."""
+        self._wait = poll
+
+    def close(self) -> None:
+        """End the connections, without waiting for a server that gave no answer; safe to call again."""
+        if self._asking is not None and self._asking.is_alive():
+            threading.Thread(target=self._close, name="mongodb-close", daemon=True).start()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self.client.close()  # says goodbye to the server
+        pem, self._pem = self._pem, None
+        if pem is not None:
+            os.close(pem)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def certificate(options: Options) -> bytes:
+    """Return our certificate and its key, as one file. Raises Precondition."""
+    parts = []
+    for path in (options.tls.cert, options.tls.key):
+        try:
+            with open(path or "", "rb") as file:
+                parts.append(file.read())
+        except OSError as error:
+            raise Precondition(f"{path}: cannot be read: {error.strerror}", "correct tls") from error
+    return b"\n".join(parts)
+
+
+@contextlib.contextmanager
+def connect(target: Target, patience: float = ANSWER_LIMIT) -> Iterator[Server]:
+    """Connect and log in. Raises ServerUnreachable, RightsMissing, Interrupted."""
+    _knock(target)
+    with Server(target, patience) as server:
+        server.command("admin", {"ping": 1}, CONNECT_LIMIT + 5)
+        yield server
+
+
+def _knock(target: Target) -> None:
+    """See that somebody listens: the driver would try until its limit, and say less."""
+    reached = target.reached
+    try:
+        if reached.socket:
+            with socket.socket(socket.AF_UNIX) as trial:
+                trial.settimeout(CONNECT_LIMIT)
+                trial.connect(reached.socket)
+        else:
+            socket.create_connection((reached.host, reached.port), CONNECT_LIMIT).close()
+    except OSError as error:
+        if target.options.replica_set:
+            return  # another member may answer
+        text = f"{target.where}: {str(error.strerror or error).lower()}"
+        raise ServerUnreachable(text, "start the server, or correct host, port or socket") from error
+
+
+def driver_errors() -> tuple[type[Exception], ...]:
+    """What the driver raises."""
+    from bson.errors import BSONError  # noqa: PLC0415 - drivers are imported when used
+    from pymongo.errors import PyMongoError  # noqa: PLC0415
+
+    return PyMongoError, BSONError
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """What a question to a server may raise."""
+    return (ResguardoError, OSError, ValueError, TypeError, *driver_errors())
+
+
+def code_of(error: BaseException | None) -> int | None:
+    """Return mongod's code of a driver's error, or of one of ours that was made of it."""
+    while error is not None:
+        code = getattr(error, "code", None)
+        if isinstance(code, int):
+            return code
+        error = error.__cause__
+    return None
+
+
+def one_line(error: object) -> str:
+    """Return a message in our grammar: one line, without the driver's copy of the whole answer, no full stop."""
+    text = str(error).partition(", full error: ")[0]
+    return " ".join(text.split()).rstrip(".")
+
+
+def explained(error: Exception, target: Target) -> ResguardoError:
+    """Turn a driver's error into one of ours."""
+    from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure  # noqa: PLC0415
+
+    if isinstance(error, ResguardoError):
+        return error
+    text = one_line(error)
+    if isinstance(error, OperationFailure):
+        return _refused(error, target, text[:1].lower() + text[1:])
+    if isinstance(error, ConfigurationError):
+        return Precondition(f"{target.where}: {text}", "correct the source's keys in services.yml")
+    if isinstance(error, ConnectionFailure | OSError):
+        return ServerUnreachable(f"{target.where}: the connection was lost: {text}", "see the server's log")
+    return ResguardoError(f"{target.where}: {text}", "see the server's log")
+
+
+def _refused(error: OperationFailure, target: Target, text: str) -> ResguardoError:
+    prefix = target.prefix
+    if error.code == _AUTHENTICATION:
+        said = f"check {prefix}user, {prefix}password and auth_database"
+        return RightsMissing(f"{target.where}: user {target.user!r} is refused: {text}", said)
+    if error.code == _UNAUTHORIZED:
+        hint = target.grant if target.user else f"set {prefix}user and {prefix}password"
+        return RightsMissing(f"{target.where}: {text}", hint)
+    return ResguardoError(f"{target.where}: {text}", "see the server's log")

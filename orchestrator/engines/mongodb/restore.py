@@ -1,0 +1,104 @@
+"""Restore an archive into a database of a new name: all of it, or nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestrator.engines.mongodb.connection import Server, Target, connect, target_of
+from orchestrator.engines.mongodb.incoming import Incoming
+from orchestrator.engines.mongodb.loading import Loading
+from orchestrator.model.engine import Data, Item, Restored
+from orchestrator.model.errors import DataDamaged, Interrupted, ResguardoError, RestoreFailed
+from orchestrator.model.execution import Executor, Finding, Undo
+from orchestrator.model.waiting import poll
+
+MARK = "resguardo_unfinished"  # a collection that is there until the end, so that a killed restore is recognised
+_NAME_BYTES = 63
+_FORBIDDEN = frozenset('/\\. "$\0')
+_OURSELVES = frozenset({"admin", "local", "config"})
+_EXISTS = "choose another name, or drop it yourself"
+
+
+def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
+    """See orchestrator.model.engine.Engine. The source's restore_user is used where it is set."""
+    del undo
+    check_name(to)
+    target = target_of(item.source, at, "restore")
+    with connect(target, item.source.timeout) as server:
+        refuse_existing(server, to)
+        with Incoming(data, item.source.wait) as incoming:
+            try:
+                server.command(to, {"create": MARK})
+            except ResguardoError as error:
+                raise RestoreFailed(f"database {to!r} cannot be created: {error.message}", error.hint) from error
+            try:
+                findings = _load(server, item, to, incoming.read)
+            except (ResguardoError, OSError) as error:
+                server.settle(60.0)
+                raise _cleaned(error, target, to) from error
+    return Restored(to, tuple(findings))
+
+
+def _load(server: Server, item: Item, to: str, read: Callable[[], bytes]) -> list[Finding]:
+    loading = Loading(server, to, item.source.timeout)
+    while data := read():
+        loading.feed(data)
+    findings = loading.finish()
+    server.command(to, {"drop": MARK})
+    return findings
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that a server would. Raises RestoreFailed."""
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if name in _OURSELVES:
+        raise RestoreFailed(f"{name!r} is the server's own database", "choose another name")
+    if not 1 <= size <= _NAME_BYTES or _FORBIDDEN & set(name):
+        text = f"{name!r} cannot name a database"
+        raise RestoreFailed(text, f'choose one of 1 to {_NAME_BYTES} bytes without / \\ . " $ and spaces')
+
+
+def refuse_existing(server: Server, name: str) -> None:
+    """Refuse a name that is taken; upper and lower case are the same to a server. Raises RestoreFailed."""
+    try:
+        told = server.command("admin", {"listDatabases": 1, "nameOnly": True})["databases"]
+    except Interrupted:
+        raise
+    except ResguardoError:  # the user may not list them: this one can be looked into
+        told = [{"name": name}] if exists(server, name) else []
+    taken = next((str(each["name"]) for each in told if str(each["name"]).lower() == name.lower()), None)
+    if taken is None:
+        return
+    if taken == name and exists(server, name, MARK):
+        text = f"database {name!r} exists already: a restore that is under way or was killed made it"
+        raise RestoreFailed(text, f"when no restore is under way, drop it: {dropping(name)}")
+    raise RestoreFailed(f"database {taken!r} exists already", _EXISTS)
+
+
+def exists(server: Server, name: str, collection: str | None = None) -> bool:
+    """Whether a database has any collection, or this one."""
+    query = {} if collection is None else {"name": collection}
+    return bool(server.listed(name, {"listCollections": 1, "nameOnly": True, "filter": query}))
+
+
+def dropping(name: str) -> str:
+    """Return what drops a database, for people."""
+    quoted = name.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"db.getSiblingDB('{quoted}').dropDatabase()"
+
+
+def _cleaned(error: ResguardoError | OSError, target: Target, to: str) -> ResguardoError:
+    """Drop the half-made database, which is ours; say so when that fails."""
+    reason, hint = (error.message, error.hint) if isinstance(error, ResguardoError) else (str(error), None)
+    try:
+        with connect(replace(target, wait=poll)) as server:
+            server.command(to, {"dropDatabase": 1})
+            if exists(server, to):  # what was still under way arrived after the drop
+                server.command(to, {"dropDatabase": 1})
+    except ResguardoError as left:
+        text = f"{reason}; the half-made database {to!r} is still there: {left.message}"
+        return RestoreFailed(text, dropping(to))
+    if isinstance(error, (DataDamaged, Interrupted, RestoreFailed)):
+        return error
+    return RestoreFailed(f"restoring into {to!r} failed: {reason}", hint)
