@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from orchestrator import __version__, engines
 from orchestrator.adapters import last_good, machine, private
 from orchestrator.adapters.catalog import SqliteCatalog, set_aside
+from orchestrator.adapters.container import ContainerExecutor, Daemon
 from orchestrator.adapters.executor import HostExecutor
 from orchestrator.adapters.intake import HostIntakes
 from orchestrator.adapters.interrupts import PROCESS
@@ -99,6 +100,9 @@ class App:
     command: str = ""
     _sockets: WeakKeyDictionary[Undo, HostIntakes] = field(default_factory=WeakKeyDictionary)
     _sockets_lock: threading.Lock = field(default_factory=threading.Lock)
+    _docker: Daemon = field(default_factory=Daemon)
+    _containers: dict[str, ContainerExecutor] = field(default_factory=dict)
+    _containers_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(cls, policy_path: str, progress: Progress, command: str = "") -> App:
@@ -171,10 +175,17 @@ class App:
                     self.secrets,
                     PROCESS.wait,
                     self.secrets.learn,
+                    getattr(source.options, "container", None) or "",
                 )
 
-    def _executor(self, _source: Source) -> Executor:
-        return HostExecutor(self.state)
+    def _executor(self, source: Source) -> Executor:
+        """Return where a source's tools run; one executor for each container, which keeps the container's ID."""
+        if not source.container:
+            return HostExecutor(self.state)
+        with self._containers_lock:
+            if source.container not in self._containers:
+                self._containers[source.container] = ContainerExecutor(self._docker, source.container)
+            return self._containers[source.container]
 
     def _engines(self) -> dict[str, Engine]:
         used = {source.engine for service in self.config.services.values() for source in service.sources}
@@ -264,5 +275,6 @@ class App:
     def close(self) -> None:
         """Close what was opened, and give the terminal back."""
         self.progress.close()
+        self._docker.close()
         with contextlib.suppress(KeyError):
             self.__dict__["catalog"].close()

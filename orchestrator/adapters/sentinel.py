@@ -92,7 +92,7 @@ def _session(leader: int, mark: str) -> list[int]:
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         fields = _stat_of(int(name))
-        if fields is None or int(fields[3]) != leader or fields[0] == b"Z" or not _is_marked(name, mark):
+        if fields is None or int(fields[3]) != leader or fields[0] == b"Z" or not is_marked(int(name), mark):
             continue
         fd = open_process(int(name), int(fields[19]))
         if fd is not None:
@@ -100,10 +100,11 @@ def _session(leader: int, mark: str) -> list[int]:
     return found
 
 
-def _is_marked(pid: str, mark: str) -> bool:
+def is_marked(pid: int, mark: str, name: str = MARKER) -> bool:
+    """Whether a process was started with the variable `name` of this value; False too when we may not look."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as stream:
-            return f"{MARKER}={mark}".encode() in stream.read().split(b"\0")
+            return f"{name}={mark}".encode() in stream.read().split(b"\0")
     except OSError:
         return False
 
@@ -131,11 +132,11 @@ def _wait(fds: Sequence[int], seconds: float) -> list[int]:
     return alive
 
 
-def _end(actions: Sequence[Record], first: int, mark: str) -> list[str]:
+def end(actions: Sequence[Record], first: int, mark: str, grace: float = GRACE) -> list[str]:
     """Ask with the signal `first`, then kill what remains of the sessions; return what could not be ended."""
     leaders = [fd for a in actions if (fd := open_process(a["pid"], a["start"])) is not None]
     _signal(leaders, first)
-    alive = _wait(leaders, GRACE)
+    alive = _wait(leaders, grace)
     rest = [fd for a in actions for fd in _session(a["pid"], mark)]
     _signal([*alive, *rest], signal.SIGKILL)
     left = _wait([*alive, *rest], KILLED)
@@ -238,8 +239,8 @@ def undo(actions: Sequence[Record], owner: Record, prefixes: Sequence[str]) -> l
     foreign = [a for a in here if a["pid_namespace"] != namespace]
     problems = [f"process {a['pid']} runs in another PID namespace" for a in foreign]
     mine = [a for a in here if a["pid_namespace"] == namespace]
-    problems += _end([a for a in mine if a["role"] == "restic"], signal.SIGINT, marker(owner))
-    problems += _end([a for a in mine if a["role"] != "restic"], signal.SIGTERM, marker(owner))
+    problems += end([a for a in mine if a["role"] == "restic"], signal.SIGINT, marker(owner))
+    problems += end([a for a in mine if a["role"] != "restic"], signal.SIGTERM, marker(owner))
     paths = [a for a in actions if a["kind"] == "remove"]
     missing = _put_back([a for a in actions if a["kind"] == "put_back"])
     if problems:

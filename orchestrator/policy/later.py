@@ -13,7 +13,6 @@ KEYS: frozenset[tuple[str, ...]] = frozenset(
         ("services", "*", "depends_on"),
         ("services", "*", "drill"),
         ("services", "*", "volumes"),
-        ("services", "*", "databases", "*", "container"),
     }
 )
 ENGINES = frozenset({"mariadb", "mongodb", "redis"})

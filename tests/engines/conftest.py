@@ -11,6 +11,7 @@ from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.execution import Executor
 from tests.engines.recording import RecordingUndo
+from tests.engines.servers.docker import Box, DockerEngine
 
 
 @pytest.fixture
@@ -19,8 +20,19 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> StateFolder:
     return StateFolder(str(folder / "policy.yml"), {"RESGUARDO_STATE": str(folder / "state")})
 
 
+@pytest.fixture(scope="session")
+def sidecar(docker_engine: DockerEngine) -> Iterator[Box]:
+    """A container in which this machine's programs find the tests' servers."""
+    with docker_engine.sidecar() as box:
+        yield box
+
+
 @pytest.fixture
-def at(state: StateFolder) -> Executor:
+def at(request: pytest.FixtureRequest, state: StateFolder) -> Executor:
+    """Where tools run: on this host, and for classes whose `places` say so inside a container, too."""
+    if getattr(request, "param", "host") == "container":
+        box: Box = request.getfixturevalue("sidecar")
+        return box.executor()
     return HostExecutor(state)
 
 
@@ -33,7 +45,11 @@ def undo(state: StateFolder) -> Iterator[RecordingUndo]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `broken` or `hostile` once for each that its class names."""
+    """Run a test that asks for `broken` or `hostile` once for each that its class names; in each of its `places`."""
+    if "at" in metafunc.fixturenames and metafunc.cls is not None:
+        places = getattr(metafunc.cls, "places", ("host",))
+        if places != ("host",):
+            metafunc.parametrize("at", places, indirect=True)
     for name in ("broken", "hostile"):
         if name in metafunc.fixturenames and metafunc.cls is not None:
             metafunc.parametrize(name, list(getattr(metafunc.cls, name)))

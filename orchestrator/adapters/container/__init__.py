@@ -1,0 +1,10 @@
+"""Tools inside containers, through the Docker Engine.
+
+daemon.py the Engine by its SDK · gate.py what waits inside until we are ready, and secrets · frames.py the Engine's
+stream format · proc.py a running tool · inside.py looking into a container's files · executor.py the port `Executor`
+"""
+
+from orchestrator.adapters.container.daemon import Daemon
+from orchestrator.adapters.container.executor import ContainerExecutor
+
+__all__ = ["ContainerExecutor", "Daemon"]

@@ -1,0 +1,425 @@
+"""A tool that runs inside a container: its streams, its end, stopping it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import stat
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from orchestrator.adapters import sentinel
+from orchestrator.adapters.container.daemon import Container, Daemon, NotThere, not_ready
+from orchestrator.adapters.container.frames import STDOUT, Frames
+from orchestrator.adapters.interrupts import Interrupts, poll
+from orchestrator.adapters.process import Stderr
+from orchestrator.model.errors import Interrupted, ResguardoError, ServerUnreachable
+from orchestrator.model.execution import Exit, KillProcess
+from orchestrator.model.failpoints import reach
+
+BUFFER = 1 << 20
+PIPE = 1 << 20
+_LOOK = 1.0  # seconds between two looks at what does not tell by itself
+_CHECK = 5.0  # seconds between two questions whether the container still runs
+PAUSED = 30.0  # seconds that a container may be paused while a tool runs inside
+_SETTLE = 10.0  # seconds after the streams' end within which the Engine knows the exit code
+_KILLED = 137
+_MIRRORED = 128  # exit codes above are signals, as the Engine reports them
+
+
+@dataclass(frozen=True)
+class Started:
+    """What was started: the tool's name for messages, its exec, the connection, the process and how it is known.
+
+    source: readable end of the tool's output when that does not come through the connection, else None · frames: where
+    in the stream the connection is.
+    """
+
+    tool: str
+    container: Container
+    exec_id: str
+    link: socket.socket
+    action: KillProcess
+    source: int | None = None
+    frames: Frames = field(default_factory=Frames)
+
+
+class Output:
+    """A descriptor that is written to without hanging in it: `wake` ends every wait."""
+
+    def __init__(self, fd: int | None, wake: int) -> None:
+        self._fd = None if fd is None else _own(fd)
+        self._wake = wake
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody may still read what is written."""
+        return self._fd is not None
+
+    def write(self, pieces: Sequence[memoryview]) -> None:
+        """Write all; what nobody reads any more is dropped. Raises BrokenPipeError once, when the reader is gone."""
+        rest = [piece for piece in pieces if piece]
+        while rest and self._fd is not None and self._ready():
+            try:
+                written = os.writev(self._fd, rest[:512])
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                self.close()
+                raise
+            rest = _after(rest, written)
+
+    def splice(self, source: int) -> int:
+        """Move what is in the pipe `source` without looking at it; 0 at its end. Raises BrokenPipeError."""
+        while self._fd is not None and self._ready():
+            try:
+                return os.splice(source, self._fd, BUFFER, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                if not poll((source, self._wake), _LOOK):
+                    continue
+                if poll((self._wake,), 0):
+                    return 0
+        return 0
+
+    def _ready(self) -> bool:
+        poller = select.poll()
+        assert self._fd is not None  # noqa: S101 - asked before
+        poller.register(self._fd, select.POLLOUT)
+        poller.register(self._wake, select.POLLIN)
+        return all(fd != self._wake for fd, _ in poller.poll())
+
+    def close(self) -> None:
+        """Let the reader see the end."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _own(fd: int) -> int:
+    """Return a descriptor of our own; a pipe is opened anew, so that not to block is our own matter too."""
+    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.dup(fd)
+
+
+def _after(pieces: list[memoryview], written: int) -> list[memoryview]:
+    for number, piece in enumerate(pieces):
+        if written < len(piece):
+            return [piece[written:], *pieces[number + 1 :]]
+        written -= len(piece)
+    return []
+
+
+class ContainerProc:
+    """A tool inside a container, fulfilling the port `Proc`; all methods may be called from several threads.
+
+    A thread carries its streams. The reader of stdout sees the end only when the exit code is known. When the
+    container is paused, stopped, removed or restarted meanwhile, or the Engine is gone, `wait` raises
+    ServerUnreachable; the tool's own failure is in Exit. on_end is called once.
+    """
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        started: Started,
+        *,
+        stdin: int | None,
+        stdout: int | None,
+        deadline: float | None,
+        interrupts: Interrupts,
+        on_end: Callable[[], None],
+        owner: dict[str, int],
+        paused: float = PAUSED,
+    ) -> None:
+        self.pid = started.action.pid
+        self._daemon = daemon
+        self._started = started
+        self._interrupts = interrupts
+        self._until = None if deadline is None else time.monotonic() + deadline
+        self._on_end = on_end
+        self._mark = sentinel.marker(owner)
+        self._paused = paused
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        for fd in (self._wake, self._over):
+            weakref.finalize(self, os.close, fd)
+        self._stderr = Stderr()
+        self._said: str | None = None
+        self._exit: Exit | None = None
+        self._trouble: ResguardoError | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+        self._output = Output(stdout, self._wake)
+        self._frozen_since: float | None = None
+        self._threads = [threading.Thread(target=self._run, name=f"exec-{started.tool}", daemon=True)]
+        if stdin is not None:
+            given = os.dup(stdin)
+            self._threads.append(threading.Thread(target=self._feed, args=(given,), name="exec-stdin", daemon=True))
+        if started.source is not None:
+            self._threads.append(threading.Thread(target=self._move, name="exec-stdout", daemon=True))
+
+    def begin(self, early: Sequence[tuple[int, bytes]] = ()) -> None:
+        """Let the streams flow; `early` is what came with the greeting."""
+        self._hand_on([(kind, memoryview(piece)) for kind, piece in early])
+        for thread in self._threads:
+            thread.start()
+
+    # --- the port ----------------------------------------------------------------------------------------------------
+
+    def wait(self) -> Exit:
+        """See the port. Raises ServerUnreachable when the container did not stay as it was."""
+        while not poll((self._over,), 0):
+            left = _LOOK if self._until is None else self._until - time.monotonic()
+            if left <= 0:
+                return self._time_out()
+            try:
+                self._interrupts.wait((self._over,), min(left, _LOOK))
+            except Interrupted:
+                self.stop()
+                raise
+        if self._trouble is not None:
+            raise self._trouble
+        return self._ended()
+
+    def poll(self) -> Exit | None:
+        """See the port."""
+        return self._ended() if poll((self._over,), 0) else None
+
+    def stop(self, grace: float = 1.0) -> Exit:
+        """See the port; a process of a paused container ends for good when that goes on."""
+        if not poll((self._over,), 0):
+            self._stopped = True
+            self._kill(grace)
+            if not poll((self._over,), _SETTLE):
+                self._give_up()
+                poll((self._over,), _SETTLE)
+        return self._ended()
+
+    def _ended(self) -> Exit:
+        with self._lock:
+            if self._said is None:
+                self._said = self._stderr.close()
+            if self._exit is None:
+                reason = self._trouble.message if self._trouble else "it was stopped"
+                self._exit = Exit(_KILLED, int(signal.SIGKILL), f"{self._said.rstrip()}\n{reason}".lstrip())
+            return self._exit
+
+    def _time_out(self) -> Exit:
+        if poll((self._over,), 0):
+            return self.wait()
+        end = self.stop()
+        with self._lock:
+            self._trouble = None
+            self._exit = Exit(end.code, end.signal, end.stderr_tail, timed_out=True)
+            return self._exit
+
+    def _kill(self, grace: float) -> None:
+        """Interrupt, then kill the tool and what it started in its session."""
+        sentinel.end([asdict(self._started.action)], signal.SIGINT, self._mark, grace)
+
+    def _give_up(self) -> None:
+        """End the carrying threads, whatever they wait for."""
+        os.eventfd_write(self._wake, 1)
+        with suppress(OSError):
+            self._started.link.shutdown(socket.SHUT_RDWR)
+
+    # --- carrying ----------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Carry the streams to their end, find out how the tool ended, and only then let the reader see the end."""
+        try:
+            self._carry()
+            self._exit = self._settle()
+        except ResguardoError as error:
+            self._trouble = error
+            self._kill(0.0)
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        os.eventfd_write(self._wake, 1)
+        for thread in self._threads[1:]:
+            thread.join()
+        self._started.link.close()
+        self._output.close()
+        reach("child.reaped")
+        self._on_end()
+        os.eventfd_write(self._over, 1)
+
+    def _carry(self) -> None:
+        """Copy the connection's frames until it ends. Raises ServerUnreachable."""
+        link = self._started.link
+        buffer = memoryview(bytearray(BUFFER))
+        checked = time.monotonic()
+        while not poll((self._wake,), 0):
+            if poll((link.fileno(), self._wake), _LOOK):
+                count = self._receive(link, buffer)
+                if not count:
+                    break
+                self._deliver(buffer[:count])
+            if time.monotonic() - checked >= _CHECK:
+                self._check()
+                checked = time.monotonic()
+        for thread in self._threads[1:]:
+            if thread.name == "exec-stdout":
+                self._await(thread)
+
+    def _receive(self, link: socket.socket, buffer: memoryview) -> int:
+        try:
+            return link.recv_into(buffer)
+        except OSError:  # the end; the exit code tells which
+            return 0
+
+    def _deliver(self, data: memoryview) -> None:
+        try:
+            self._hand_on(self._started.frames.take(data))
+        except ValueError as error:
+            raise ServerUnreachable(
+                f"container {self._started.container.name}: {error}", "see dockerd's log"
+            ) from error
+
+    def _hand_on(self, frames: Sequence[tuple[int, memoryview]]) -> None:
+        pieces = []
+        for kind, piece in frames:
+            if kind == STDOUT:
+                pieces.append(piece)
+            else:
+                os.write(self._stderr.fd, piece)
+        self._stderr.trim()
+        with self._broken_pipe():
+            self._output.write(pieces)
+
+    def _broken_pipe(self) -> suppress:
+        return _Broken(self._started.action)
+
+    def _move(self) -> None:
+        """Move the tool's output, which does not pass the Engine, to its end."""
+        source = self._started.source
+        assert source is not None  # noqa: S101 - the thread was made for it
+        try:
+            with self._broken_pipe():
+                while self._output.splice(source):
+                    pass
+        finally:
+            os.close(source)
+
+    def _await(self, thread: threading.Thread) -> None:
+        """Wait until all output was moved; what the tool left behind may hold it open, and is ended."""
+        quiet = 0.0
+        while thread.is_alive() and not poll((self._wake,), 0):
+            thread.join(_LOOK)
+            source = self._started.source
+            if thread.is_alive() and source is not None and not poll((source,), 0):
+                quiet += _LOOK
+            if quiet > 3 * _LOOK:
+                self._kill(0.0)
+                os.eventfd_write(self._wake, 1)
+
+    def _feed(self, given: int) -> None:
+        """Give the tool its input and then its end; a tool that reads no more breaks the pipe of who writes it."""
+        link = self._started.link
+        try:
+            while not poll((self._wake,), 0):
+                if given not in poll((given, self._wake), None):
+                    return
+                chunk = os.read(given, BUFFER)
+                if not chunk:
+                    break
+                link.sendall(chunk)
+            if not self._stopped:
+                link.shutdown(socket.SHUT_WR)
+        except OSError:  # the tool or the container is gone: its end tells
+            return
+        finally:
+            os.close(given)
+
+    # --- how it ended ------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> Exit:
+        """Ask for the exit code: the end of a stream alone says nothing. Raises ServerUnreachable."""
+        until = time.monotonic() + _SETTLE
+        pause = 0.005
+        while True:
+            code = self._code()
+            if code is not None:
+                break
+            if self._stopped and time.monotonic() > until:
+                return Exit(_KILLED, int(signal.SIGKILL), self._tail())
+            if poll((self._wake,), pause) and not self._stopped:
+                raise ServerUnreachable(f"{self._started.tool} did not end")
+            pause = min(2 * pause, _LOOK)
+            if pause == _LOOK:
+                self._check()
+        if code != 0 and not self._stopped:
+            self._assert_same()
+        return Exit(code, code - _MIRRORED if _MIRRORED < code < _MIRRORED + 65 else None, self._tail())
+
+    def _code(self) -> int | None:
+        try:
+            running, code, _ = self._daemon.state(self._started.exec_id)
+        except NotThere:
+            self._assert_same()
+            raise
+        return None if running else code
+
+    def _tail(self) -> str:
+        with self._lock:
+            if self._said is None:
+                self._said = self._stderr.close()
+            return self._said
+
+    def _check(self) -> None:
+        """See that the container still runs. Raises ServerUnreachable."""
+        now = self._now()
+        if now.status != "paused":
+            self._frozen_since = None
+            self._assert_same(now)
+            return
+        since = self._frozen_since = self._frozen_since or time.monotonic()
+        if time.monotonic() - since >= self._paused:
+            self._raise_changed(not_ready(now), "docker unpause it, and do not pause it during backups")
+
+    def _assert_same(self, now: Container | None = None) -> None:
+        before = self._started.container
+        now = now or self._now()
+        if not now.running and now.status != "paused":
+            self._raise_changed(not_ready(now))
+        if now.started != before.started:
+            self._raise_changed(ServerUnreachable(f"container {before.name} was restarted", f"docker logs {now.name}"))
+
+    def _now(self) -> Container:
+        before = self._started.container
+        try:
+            return self._daemon.inspect(before.id)
+        except NotThere:
+            gone = ServerUnreachable(f"container {before.name} was removed", "it must stay during backups; run again")
+            self._raise_changed(gone)
+            raise
+
+    def _raise_changed(self, why: ResguardoError, hint: str | None = None) -> None:
+        text = f"{why.message}, while {self._started.tool} ran inside it"
+        raise ServerUnreachable(text, hint or why.hint) from why
+
+
+class _Broken(suppress):
+    """Nobody reads the tool's output any more: it is told as a pipe would tell it."""
+
+    def __init__(self, action: KillProcess) -> None:
+        super().__init__(BrokenPipeError)
+        self._action = action
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if kind is not None and issubclass(kind, BrokenPipeError):
+            fd = sentinel.open_process(self._action.pid, self._action.start)
+            if fd is not None:
+                with suppress(ProcessLookupError, PermissionError):
+                    signal.pidfd_send_signal(fd, signal.SIGPIPE)
+                os.close(fd)
+            return True
+        return False
