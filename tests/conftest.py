@@ -19,6 +19,8 @@ from orchestrator.adapters.restic import ResticRepository, Settings
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.secret import Secret
+from tests.engines.servers import docker
+from tests.engines.servers.docker import DockerEngine
 from tests.restics import RESTIC_VERSIONS, restic_of
 
 # A shell without job control, or nohup, starts commands with these ignored, and children would inherit that.
@@ -138,3 +140,12 @@ def silent_port() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(16)
         yield listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[DockerEngine]:
+    """A private Docker Engine of this test process; its module says how to use it."""
+    if reason := docker.missing():
+        pytest.skip(reason)
+    with docker.DockerEngine() as engine:
+        yield engine
