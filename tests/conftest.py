@@ -22,6 +22,7 @@ from orchestrator.model.secret import Secret
 from tests.engines.servers import docker
 from tests.engines.servers.docker import DockerEngine
 from tests.restics import RESTIC_VERSIONS, restic_of
+from tests.weak_key import weaken
 
 # A shell without job control, or nohup, starts commands with these ignored, and children would inherit that.
 for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
@@ -55,6 +56,7 @@ def initialised_repository(restic: str, tmp_path_factory: pytest.TempPathFactory
         "RESTIC_CACHE_DIR": str(base / "cache"),
     }
     subprocess.run([restic, "init"], env=env, check=True, capture_output=True, timeout=60)
+    weaken(base / "repository", PASSWORD)
     return base / "repository"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.site import Site
+from tests.weak_key import weaken
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, newest_restic: str) -> P
     """An initialised repository and its key: `init` costs seconds, a copy does not."""
     site = Site(tmp_path_factory.mktemp("template"), newest_restic)
     site.run("init")
+    weaken(site.root / "repository", (site.root / "key").read_text().strip())
     return site.root
 
 

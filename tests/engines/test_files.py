@@ -30,6 +30,7 @@ from tests.engines.conformance import EngineConformance, Taken, errors
 from tests.engines.nobody import as_nobody
 from tests.engines.recording import RecordingUndo
 from tests.restics import RESTIC_VERSIONS, restic_of
+from tests.weak_key import weaken
 
 ENGINE = FilesEngine()
 PATTERNS = (
@@ -92,6 +93,7 @@ def restic(repository: Path, *arguments: str, check: bool = True) -> subprocess.
 def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("restic") / "repository"
     restic(path, "init")
+    weaken(path, "")
     return path
 
 

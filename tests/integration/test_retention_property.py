@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.retention import decide
-from tests.integration.forge import Aes, Forge
+from tests.integration.forge import Forge
 from tests.restics import RESTIC_VERSIONS, restic_of
 from tests.unit.planning.points import Rules, point
+from tests.weak_key import Aes
 
 ZONES = ("UTC", "Asia/Tokyo", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu")
 COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")

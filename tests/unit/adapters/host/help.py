@@ -15,6 +15,7 @@ import pytest
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from tests.restics import RESTIC_VERSIONS, restic_of
+from tests.weak_key import weaken
 
 RUN = "20240229T010203Z-00000a"
 
@@ -110,6 +111,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "key").write_text("of the test\n")
     argv = [restic_of(RESTIC_VERSIONS[0]), "init", "-r", place / "repository", "-p", place / "key", "--no-cache", "-q"]
     subprocess.run(argv, check=True, timeout=60)
+    weaken(place / "repository", "of the test")
     return place
 
 
