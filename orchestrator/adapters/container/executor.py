@@ -303,17 +303,18 @@ class ContainerExecutor:
     def _socket(self, container: Container, address: Address) -> Address:
         """Return a path that leads into the container, whatever links there are on the way."""
         try:
-            fd = inside.locate(container.pid, address.socket)
+            found = inside.reach(container.pid, address.socket)
         except inside.Hidden as error:
             raise ServerUnreachable(
                 f"the socket {address.socket} of {self.place} cannot be reached from here",
                 "run as root on the host of the Docker Engine; or leave socket out, so that the container's IP is used",
             ) from error
-        if fd is None:
+        if found is None:
             hint = "correct socket: its path inside the container; or see whether the server runs"
             raise ServerUnreachable(f"{address.socket} is not there in {self.place}", hint)
+        fd, path = found
         weakref.finalize(self, os.close, fd)
-        return Address(address.host, address.port, f"/proc/self/fd/{fd}")
+        return Address(address.host, address.port, path)
 
     def private_dir(self, undo: Undo, *, size_hint: int = 0) -> str:
         """See the port."""

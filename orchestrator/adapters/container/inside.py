@@ -48,6 +48,26 @@ def _open_below(root: int, path: str) -> int | None:
     raise Hidden(os.strerror(number))
 
 
+def reach(pid: int, path: str) -> tuple[int, str] | None:
+    """Return a path of this process that leads to `path` inside, and the descriptor that keeps it good; None: nothing.
+
+    It keeps the name of what is not a folder, unless that is a link. Raises Hidden.
+    """
+    found = locate(pid, path)
+    if found is None:
+        return None
+    status = os.fstat(found)
+    if not stat.S_ISDIR(status.st_mode):
+        folder = locate(pid, os.path.dirname(path))
+        name = os.path.basename(path)
+        if folder is not None:
+            if os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), status):
+                os.close(found)
+                return folder, f"/proc/self/fd/{folder}/{name}"
+            os.close(folder)
+    return found, f"/proc/self/fd/{found}"
+
+
 def status(pid: int, path: str) -> os.stat_result | None:
     """Return what stat(2) says there, None when nothing is. Raises Hidden."""
     fd = locate(pid, path)
