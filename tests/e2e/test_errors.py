@@ -184,8 +184,16 @@ def test_two_runs_at_once(site: Site) -> None:
         assert first.wait(60) == 0
 
 
-def test_unreachable_server(site: Site) -> None:
-    text = (site.root / "policy.yml").read_text().replace("url: repository", "url: 'rest:http://127.0.0.1:9/'")
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("sftp://nobody@127.0.0.1:9//x", id="sftp"),
+        # restic goes on asking a server that refuses, and is given a minute
+        pytest.param("rest:http://127.0.0.1:9/", id="rest", marks=pytest.mark.slow),
+    ],
+)
+def test_unreachable_server(site: Site, url: str) -> None:
+    text = (site.root / "policy.yml").read_text().replace("url: repository", f"url: '{url}'")
     (site.root / "policy.yml").write_text(text)
     said(site, 4, "127.0.0.1:9")
 

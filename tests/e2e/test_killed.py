@@ -145,7 +145,7 @@ def lifetime(site: Site) -> float:
     return lived
 
 
-@pytest.mark.parametrize("kills", [pytest.param(8, id="8"), pytest.param(50, id="50", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(5, id="5"), pytest.param(50, id="50", marks=pytest.mark.slow)])
 @pytest.mark.timeout(900)
 def test_killed_in_mid_stream(site: Site, kills: int) -> None:
     site.policy("staging: {source: 1KiB}\n")

@@ -40,8 +40,8 @@ print(json.dumps([restic.pid, dump.pid, undo.sentinel, folder]), flush=True)
 input()
 """
 SLEEP = "exec sleep 60"
-# Both note the moment of their end and whether the plaintext was still there.
-NOTE = 'trap \'{{ [ -d "$1" ] && echo "{name} kept" || echo "{name} GONE"; }} >>"$2"; exit 1\' {signal}; '
+# Both note the moment of their end and whether the plaintext was still there; a file says that they can by now.
+NOTE = 'trap \'{{ [ -d "$1" ] && echo "{name} kept" || echo "{name} GONE"; }} >>"$2"; exit 1\' {signal}; : >"$2.{name}"; '
 WAIT = "while :; do sleep 0.05; done"
 
 
@@ -112,6 +112,7 @@ def test_kill_9_of_the_owner_ends_restic_then_the_dump_then_removes(
     dump = NOTE.format(name="dump", signal="TERM") + WAIT
     run = owner(OWNER, RUN, restic, dump, str(notes))
     first, second, guard, folder = json.loads(run.line())
+    assert until(lambda: all(Path(f"{notes}.{name}").exists() for name in ("restic", "dump")), 2)
     run.kill()
     assert until(lambda: not lives(guard), 2)
     assert not lives(first)
