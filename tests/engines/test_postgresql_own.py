@@ -458,7 +458,8 @@ class TestFailures:
     def test_a_probe_waits_for_a_lock_as_long_as_it_may(
         self, own: PostgresServer, at: Executor, undo: RecordingUndo
     ) -> None:
-        source = source_of(own, database="shop", lock_timeout="1s")
+        own.psql("CREATE ROLE bk LOGIN BYPASSRLS; GRANT pg_read_all_data TO bk")
+        source = source_of(own, database="shop", user="bk", lock_timeout="1s")
         with session(own, "shop") as blocker:
             blocker.execute("LOCK TABLE bulk IN ACCESS EXCLUSIVE MODE")
             began = time.monotonic()

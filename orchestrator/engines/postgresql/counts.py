@@ -41,7 +41,7 @@ SELECT '#' || kind, count(*) FROM (
     AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
   UNION ALL SELECT 'schemas' FROM ns
     WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = ns.oid)
-  UNION ALL SELECT 'extensions' FROM pg_extension
+  UNION ALL SELECT 'extensions' FROM pg_extension UNION ALL SELECT 'extension ' || extname FROM pg_extension
   UNION ALL SELECT 'event triggers' FROM pg_event_trigger
   UNION ALL SELECT 'publications' FROM pg_publication
   UNION ALL SELECT 'large objects' FROM pg_largeobject_metadata
@@ -51,8 +51,7 @@ SELECT '#' || kind, count(*) FROM (
 
 def inventory(session: Session) -> dict[str, int]:
     """Return `#kind` → number of objects, only for kinds that occur, and `extension NAME` → 1 for each."""
-    counts = {str(kind): int(count) for kind, count in session.execute(_INVENTORY)}
-    return counts | {f"#extension {name}": 1 for (name,) in session.execute("SELECT extname FROM pg_extension")}
+    return {str(kind): int(count) for kind, count in session.execute(_INVENTORY)}
 
 
 def rows(session: Session, limit: float, without: Collection[str] = ()) -> dict[str, int]:

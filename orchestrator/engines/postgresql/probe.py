@@ -48,6 +48,15 @@ SELECT
 _SUBSCRIPTIONS_HIDDEN = "(SELECT count(*) FROM pg_subscription s"
 
 
+_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+_CLOSER = 32 << 20  # bytes of a database, indexes and all, from which its tables themselves are looked at
+_OUTSIDE = """
+SELECT d.datname, pg_database_size(d.oid) - coalesce((SELECT pg_database_size(t.oid) FROM pg_database t
+  WHERE t.datname = 'template0'), 0), (SELECT count(*) FROM pg_subscription s WHERE s.subdbid = d.oid)
+FROM pg_database d WHERE d.datname = ANY(%s)
+"""
+
+
 @dataclass(frozen=True)
 class Look:
     """What one database showed. unreadable, hidden: tables without SELECT, and behind row-level security ·
@@ -73,7 +82,9 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         tools = choose(at, undo, version, options.tools)
         names = _names(session, options)
         unread = configuration.missing_rights(session) if options.configuration else None
-        looks = {first: _look(session, first, options)} if first in names else {}
+        looks = _from_outside(session, names, options)
+        if first in names and first not in looks:
+            looks[first] = _look(session, first, options)
     for name in names:
         if name not in looks:
             with connect(target, name) as session:
@@ -103,6 +114,17 @@ def _names(session: Session, options: Options) -> list[str]:
     if not wanted:
         raise Precondition(f"exclude leaves none of {len(names)} databases", "correct exclude, or disable the source")
     return wanted
+
+
+def _from_outside(session: Session, names: Sequence[str], options: Options) -> dict[str, Look]:
+    """Look at small databases without a session in each: a superuser's rights are known, and they may be many."""
+    if options.tables or options.exclude_tables or not session.value(_SUPERUSER):
+        return {}
+    return {
+        str(name): Look((), (), 0, int(subscriptions), max(0, int(size)), superuser=True)
+        for name, size, subscriptions in session.execute(_OUTSIDE, [list(names)])
+        if size <= _CLOSER
+    }
 
 
 def _look(session: Session, name: str, options: Options) -> Look:
