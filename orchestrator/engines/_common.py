@@ -7,9 +7,10 @@ import errno
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
-from orchestrator.model.execution import Finding
+from orchestrator.model.execution import Finding, PutBack, Undo
+from orchestrator.model.failpoints import reach
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # how mountinfo writes space, tab, newline and backslash
 _AT_FDCWD = -100  # <fcntl.h>
@@ -52,6 +53,43 @@ def exchange(one: str, other: str) -> bool:
     if code in (errno.ENOSYS, errno.EINVAL):
         return False
     raise OSError(code, os.strerror(code), one, None, other)
+
+
+def put_in_place(new: str, path: str, keep: str, back: ExitStack, undo: Undo) -> None:
+    """Put `new` in the place of `path`; where the kernel can, in one step, so that `path` is never missing.
+
+    `new` lies in what is removed when we are killed, so the old tree must never stand there: the new one gets the name
+    `keep` first, and changes places from there.
+    """
+    if not os.path.lexists(path):
+        os.rename(new, path)
+        back.callback(os.rename, path, new)
+        return
+    os.rename(new, keep)
+    reach("restore.aside")
+    try:
+        exchanged = exchange(keep, path)
+    except OSError:
+        os.rename(keep, new)
+        raise
+    if exchanged:
+        back.callback(os.rename, keep, new)
+        back.callback(exchange, keep, path)
+        reach("restore.exchanged")
+    else:
+        os.rename(keep, new)
+        _move_in_steps(new, path, keep, back, undo)
+
+
+def _move_in_steps(new: str, path: str, keep: str, back: ExitStack, undo: Undo) -> None:
+    """Put `new` in the place of `path` by two renames: a kill between them gives the original its name back."""
+    action = undo.register(PutBack(path, keep))
+    os.rename(path, keep)
+    back.callback(os.rename, keep, path)
+    reach("restore.parted")
+    os.rename(new, path)
+    back.callback(os.rename, path, new)
+    undo.done(action)
 
 
 def mounts_below(path: str) -> list[str]:

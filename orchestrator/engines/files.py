@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from orchestrator.engines._common import compare, exchange, mounts_below, sync_folder
+from orchestrator.engines._common import compare, mounts_below, put_in_place, sync_folder
 from orchestrator.engines._excluded import announced, lacking, left_out
 from orchestrator.engines._patterns import expression
 from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, Original, PathSet, Restored, Source
 from orchestrator.model.errors import Bug, Precondition, ResguardoError, RestoreFailed, RightsMissing
-from orchestrator.model.execution import Executor, Finding, PutBack, Undo
-from orchestrator.model.failpoints import reach
+from orchestrator.model.execution import Executor, Finding, Undo
 from orchestrator.policy.base import Flag, PolicyModel
 from orchestrator.policy.fault import fault
 from orchestrator.policy.paths import LocalPath
@@ -138,7 +137,7 @@ class FilesEngine:
         with ExitStack() as back:
             for new, path, keep in moves:
                 try:
-                    _move(new, path, keep, back, undo)
+                    put_in_place(new, path, keep, back, undo)
                 except OSError as error:
                     reason = f"{path!r}: {error.strerror}; all paths were put back"
                     raise RestoreFailed(reason, "mend it, then try again") from error
@@ -269,43 +268,6 @@ def _assert_movable(new: str, path: str, keep: str) -> None:
         raise Precondition(f"{path!r}: is a mount point, which cannot be renamed", "restore to a directory and copy")
     if inside := mounts_below(path):
         raise Precondition(f"{path!r}: {inside[0]!r} is mounted in it", "unmount it first, or restore to a directory")
-
-
-def _move(new: str, path: str, keep: str, back: ExitStack, undo: Undo) -> None:
-    """Put `new` in the place of `path`; where the kernel can, in one step, so that `path` is never missing.
-
-    `new` lies in what is removed when we are killed, so the old tree must never stand there: the new one gets the name
-    `keep` first, and changes places from there.
-    """
-    if not os.path.lexists(path):
-        os.rename(new, path)
-        back.callback(os.rename, path, new)
-        return
-    os.rename(new, keep)
-    reach("restore.aside")
-    try:
-        exchanged = exchange(keep, path)
-    except OSError:
-        os.rename(keep, new)
-        raise
-    if exchanged:
-        back.callback(os.rename, keep, new)
-        back.callback(exchange, keep, path)
-        reach("restore.exchanged")
-    else:
-        os.rename(keep, new)
-        _move_in_steps(new, path, keep, back, undo)
-
-
-def _move_in_steps(new: str, path: str, keep: str, back: ExitStack, undo: Undo) -> None:
-    """Put `new` in the place of `path` by two renames: a kill between them gives the original its name back."""
-    action = undo.register(PutBack(path, keep))
-    os.rename(path, keep)
-    back.callback(os.rename, keep, path)
-    reach("restore.parted")
-    os.rename(new, path)
-    back.callback(os.rename, path, new)
-    undo.done(action)
 
 
 def _remove_empty(folder: str, top: str) -> None:
