@@ -28,6 +28,7 @@ SOCKET = 3
 JOURNAL = 4
 LONGEST = 1 << 16  # bytes of one request; a path has at most 4096
 GRACE = 1.0  # seconds between asking and killing
+FROZEN = 0.3  # seconds after which a killed process is asked whether it is frozen
 KILLED = 5.0  # seconds that a killed process may take to go
 MARKER = "RESGUARDO_OWNER"  # names the owner in the environment of every child and its descendants
 
@@ -132,6 +133,22 @@ def _wait(fds: Sequence[int], seconds: float) -> list[int]:
     return alive
 
 
+def _is_doomed(pidfd: int) -> bool:
+    """Whether a killed process that is still there is one of a paused container: it will not run another instruction.
+
+    It ends when the container goes on. Not so one of this PID namespace, which may be at work in the kernel.
+    """
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
+            pid = dict(line.split(None, 1) for line in stream if len(line.split()) > 1)["Pid:"].strip()
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as stream:
+            said = dict(line.split(None, 1) for line in stream if len(line.split()) > 1)
+        pending = int(said["SigPnd:"], 16) | int(said["ShdPnd:"], 16)
+        return bool(pending >> signal.SIGKILL - 1 & 1) and os.stat(f"/proc/{pid}/ns/pid").st_ino != pid_namespace()
+    except (OSError, KeyError, ValueError):
+        return False
+
+
 def end(actions: Sequence[Record], first: int, mark: str, grace: float = GRACE) -> list[str]:
     """Ask with the signal `first`, then kill what remains of the sessions; return what could not be ended."""
     leaders = [fd for a in actions if (fd := open_process(a["pid"], a["start"])) is not None]
@@ -139,7 +156,7 @@ def end(actions: Sequence[Record], first: int, mark: str, grace: float = GRACE) 
     alive = _wait(leaders, grace)
     rest = [fd for a in actions for fd in _session(a["pid"], mark)]
     _signal([*alive, *rest], signal.SIGKILL)
-    left = _wait([*alive, *rest], KILLED)
+    left = _wait([fd for fd in _wait([*alive, *rest], FROZEN) if not _is_doomed(fd)], KILLED)
     for fd in {*leaders, *rest}:
         os.close(fd)
     return [f"{len(left)} processes of the run cannot be ended"] if left else []

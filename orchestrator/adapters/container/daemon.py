@@ -65,6 +65,8 @@ def not_ready(container: Container) -> ServerUnreachable:
     name = container.name
     if container.status == "paused":
         return ServerUnreachable(f"container {name} is paused", f"docker unpause {name}")
+    if container.status == "removing":
+        return ServerUnreachable(f"container {name} is being removed", "it must stay during backups; run again")
     if container.status == "restarting":
         return ServerUnreachable(f"container {name} keeps restarting", f"see docker logs {name}")
     ended = f" ({container.status} with code {container.code})" if container.status == "exited" else ""

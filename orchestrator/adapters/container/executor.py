@@ -10,14 +10,15 @@ import stat
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from secrets import token_hex
 
 from orchestrator.adapters.container import gate, inside
 from orchestrator.adapters.container.daemon import Container, Daemon, NotThere, Refused, no_such_user, not_ready
 from orchestrator.adapters.container.frames import Frames
-from orchestrator.adapters.container.proc import PIPE, ContainerProc, Started
+from orchestrator.adapters.container.proc import LOOK, PAUSED, PIPE, ContainerProc, Started
 from orchestrator.adapters.executor import MOST_OUTPUT
 from orchestrator.adapters.interrupts import PROCESS, Interrupts
 from orchestrator.adapters.journal import Owner
@@ -46,16 +47,20 @@ class ContainerExecutor:
     """Runs programs inside one container, fulfilling the port `Executor`.
 
     The container's name is resolved when it is first needed, and its ID is kept: another one that gets the name later
-    is never taken for it.
+    is never taken for it. look: seconds between two looks at a container in which a tool runs · paused: seconds that it
+    may be paused meanwhile.
     """
 
-    def __init__(self, daemon: Daemon, name: str, interrupts: Interrupts = PROCESS) -> None:
+    def __init__(
+        self, daemon: Daemon, name: str, interrupts: Interrupts = PROCESS, *, look: float = LOOK, paused: float = PAUSED
+    ) -> None:
         self._daemon = daemon
         self._name = name
         self._interrupts = interrupts
+        self._look = look
+        self._paused = paused
         self._lock = threading.Lock()
         self._id = ""
-        self._has_shell = True
 
     @property
     def place(self) -> str:
@@ -129,6 +134,8 @@ class ContainerExecutor:
             interrupts=self._interrupts,
             on_end=lambda: undo.done(action),
             owner=asdict(Owner.me()),
+            look=self._look,
+            paused=self._paused,
         )
         proc.begin(opened.rest)
         reach("child.released")
@@ -194,10 +201,7 @@ class ContainerExecutor:
         if not is_marked(pid, opened.token, TOKEN):
             if not running:
                 raise _NoGreeting("")
-            raise Precondition(
-                f"the processes of {self.place} cannot be seen from here, so nothing could end what a backup starts",
-                "run as root on the host of the Docker Engine; inside a container with --pid=host",
-            )
+            raise self._out_of_reach()
         return pid
 
     def _why_not(self, order: _Order, opened: _Opened, text: str) -> ResguardoError:
@@ -280,11 +284,26 @@ class ContainerExecutor:
         else:
             folders = container.env.get("PATH", _PATH).split(":")
             places = [os.path.join(folder or "/", tool) for folder in folders]
-        return next((place for place in places if inside.is_program(container.pid, place)), None)
+        with self._seen():
+            return next((place for place in places if inside.is_program(container.pid, place)), None)
 
     def exists(self, path: str) -> bool:
         """See the port. Raises ServerUnreachable."""
-        return inside.status(self._ready().pid, path) is not None
+        with self._seen():
+            return inside.status(self._ready().pid, path) is not None
+
+    @contextmanager
+    def _seen(self) -> Iterator[None]:
+        try:
+            yield
+        except inside.Hidden as error:
+            raise self._out_of_reach() from error
+
+    def _out_of_reach(self) -> Precondition:
+        return Precondition(
+            f"the processes of {self.place} cannot be seen from here, so nothing could end what a backup starts",
+            "run as root on the host of the Docker Engine; inside a container with --pid=host",
+        )
 
     def address(self, address: Address) -> Address:
         """See the port: the container's IP, or a socket in its files."""

@@ -10,9 +10,10 @@ import stat
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from orchestrator.adapters import sentinel
 from orchestrator.adapters.container.daemon import Container, Daemon, NotThere, not_ready
@@ -26,10 +27,11 @@ from orchestrator.model.failpoints import reach
 BUFFER = 1 << 20
 PIPE = 1 << 20
 _LOOK = 1.0  # seconds between two looks at what does not tell by itself
-_CHECK = 5.0  # seconds between two questions whether the container still runs
+LOOK = 5.0  # seconds between two questions whether the container still runs
 PAUSED = 30.0  # seconds that a container may be paused while a tool runs inside
 _SETTLE = 10.0  # seconds after the streams' end within which the Engine knows the exit code
 _KILLED = 137
+_KILLED_TOO = 1.0  # seconds in which a container is seen to have ended, of which one process was killed
 _MIRRORED = 128  # exit codes above are signals, as the Engine reports them
 
 
@@ -134,7 +136,8 @@ class ContainerProc:
         deadline: float | None,
         interrupts: Interrupts,
         on_end: Callable[[], None],
-        owner: dict[str, int],
+        owner: Mapping[str, Any],
+        look: float = LOOK,
         paused: float = PAUSED,
     ) -> None:
         self.pid = started.action.pid
@@ -144,6 +147,7 @@ class ContainerProc:
         self._until = None if deadline is None else time.monotonic() + deadline
         self._on_end = on_end
         self._mark = sentinel.marker(owner)
+        self._look = look
         self._paused = paused
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -196,9 +200,8 @@ class ContainerProc:
         if not poll((self._over,), 0):
             self._stopped = True
             self._kill(grace)
-            if not poll((self._over,), _SETTLE):
-                self._give_up()
-                poll((self._over,), _SETTLE)
+            self._give_up()
+            poll((self._over,), None)
         return self._ended()
 
     def _ended(self) -> Exit:
@@ -258,12 +261,12 @@ class ContainerProc:
         buffer = memoryview(bytearray(BUFFER))
         checked = time.monotonic()
         while not poll((self._wake,), 0):
-            if poll((link.fileno(), self._wake), _LOOK):
+            if poll((link.fileno(), self._wake), min(_LOOK, self._look)):
                 count = self._receive(link, buffer)
                 if not count:
                     break
                 self._deliver(buffer[:count])
-            if time.monotonic() - checked >= _CHECK:
+            if time.monotonic() - checked >= self._look:
                 self._check()
                 checked = time.monotonic()
         for thread in self._threads[1:]:
@@ -310,16 +313,25 @@ class ContainerProc:
             os.close(source)
 
     def _await(self, thread: threading.Thread) -> None:
-        """Wait until all output was moved; what the tool left behind may hold it open, and is ended."""
-        quiet = 0.0
+        """Wait until all output was moved; what the tool left behind may hold it open, and is ended.
+
+        Raises ServerUnreachable.
+        """
+        quiet = 0
         while thread.is_alive() and not poll((self._wake,), 0):
             thread.join(_LOOK)
-            source = self._started.source
-            if thread.is_alive() and source is not None and not poll((source,), 0):
-                quiet += _LOOK
-            if quiet > 3 * _LOOK:
+            over = self._code() is not None
+            quiet = quiet + 1 if over and not self._is_filled() else 0
+            if quiet > 3:
                 self._kill(0.0)
                 os.eventfd_write(self._wake, 1)
+            if not over:
+                self._check()
+
+    def _is_filled(self) -> bool:
+        """Whether there is output that nobody has taken yet."""
+        source = self._started.source
+        return source is not None and bool(poll((source,), 0))
 
     def _feed(self, given: int) -> None:
         """Give the tool its input and then its end; a tool that reads no more breaks the pipe of who writes it."""
@@ -345,20 +357,28 @@ class ContainerProc:
         """Ask for the exit code: the end of a stream alone says nothing. Raises ServerUnreachable."""
         until = time.monotonic() + _SETTLE
         pause = 0.005
-        while True:
-            code = self._code()
-            if code is not None:
-                break
-            if self._stopped and time.monotonic() > until:
+        while (code := self._code()) is None:
+            if self._stopped and (time.monotonic() > until or self._is_doomed()):
                 return Exit(_KILLED, int(signal.SIGKILL), self._tail())
-            if poll((self._wake,), pause) and not self._stopped:
-                raise ServerUnreachable(f"{self._started.tool} did not end")
+            time.sleep(pause)
             pause = min(2 * pause, _LOOK)
             if pause == _LOOK:
                 self._check()
         if code != 0 and not self._stopped:
-            self._assert_same()
+            self._look_again(code)
         return Exit(code, code - _MIRRORED if _MIRRORED < code < _MIRRORED + 65 else None, self._tail())
+
+    def _is_doomed(self) -> bool:
+        """Whether it was killed and is still there: its container is paused, so the Engine tells of no end."""
+        return sentinel.start_of(self.pid) == self._started.action.start
+
+    def _look_again(self, code: int) -> None:
+        """See whether the container's end was the tool's; of a kill the Engine learns container by container."""
+        until = time.monotonic() + (_KILLED_TOO if code == _KILLED else 0.0)
+        self._assert_same()
+        while time.monotonic() < until and not self._stopped:
+            time.sleep(0.05)
+            self._assert_same()
 
     def _code(self) -> int | None:
         try:

@@ -31,6 +31,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -85,9 +86,9 @@ class Box:
     def logs(self) -> str:
         return self.engine.client.api.logs(self.id).decode(errors="replace")
 
-    def executor(self) -> ContainerExecutor:
+    def executor(self, **more: Any) -> ContainerExecutor:
         """The real executor for this container."""
-        return ContainerExecutor(self.engine.daemon, self.name)
+        return ContainerExecutor(self.engine.daemon, self.name, **more)
 
     def processes(self) -> list[str]:
         """Command lines of all that runs inside, without the first process's."""
@@ -123,10 +124,13 @@ class Box:
         self.engine.client.api.wait(self.id)
 
     def stop(self) -> None:
-        self.engine.client.api.stop(self.id, timeout=3)
+        self.engine.client.api.stop(self.id, timeout=1)
 
     def start(self) -> None:
         self.engine.client.api.start(self.id)
+
+    def restart(self) -> None:
+        self.engine.client.api.restart(self.id, timeout=1)
 
     def remove(self) -> None:
         from docker.errors import NotFound  # noqa: PLC0415 - slow, and seldom needed
@@ -182,8 +186,7 @@ class DockerEngine:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen([*argv, "--userland-proxy=false"], stdout=log, stderr=log, cwd="/")
         for _ in range(600):
-            with suppress(Exception):
-                self.client.ping()
+            if self._answers():
                 break
             if self._process.poll() is not None:
                 raise AssertionError(f"dockerd did not start: {self.log.read_text()[-2000:]}")
@@ -191,6 +194,14 @@ class DockerEngine:
         else:
             raise AssertionError(f"dockerd does not answer: {self.log.read_text()[-2000:]}")
         return self
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as link, suppress(OSError):
+            link.settimeout(5)
+            link.connect(str(self.root / "docker.sock"))
+            link.sendall(b"GET /_ping HTTP/1.0\r\nHost: d\r\n\r\n")
+            return b" 200 " in link.recv(4096)
+        return False
 
     def container(
         self,
@@ -250,8 +261,7 @@ class DockerEngine:
         """End everything, remove everything."""
         if "daemon" in self.__dict__:
             self.daemon.close()
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+        if self._process is not None and self._answers():
             with suppress(Exception):
                 for each in self.client.api.containers(all=True, quiet=True):
                     self.client.api.remove_container(each["Id"], force=True, v=True)
