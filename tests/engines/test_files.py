@@ -66,7 +66,7 @@ import os, sys
 from contextlib import ExitStack
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
-from orchestrator.engines.files import _move_in_steps
+from orchestrator.engines._common import _move_in_steps
 from orchestrator.model.execution import RemovePath
 policy, tmp, to = sys.argv[1:]
 undo = RunUndo(StateFolder(policy), "20240229T010203Z-00000a", also=[tmp + "/.a.restoring"])
