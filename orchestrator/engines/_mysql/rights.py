@@ -1,0 +1,93 @@
+"""Whether our user may read all of what a dump must hold: without a right objects are left out silently, exit code 0.
+
+Source: measured with mariadb-dump and mysqldump; a dump without TRIGGER lacks triggers, one without a right to see
+routines lacks routines, and both end well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.engines._mysql.grants import Grants
+from orchestrator.engines._mysql.options import ALL, Options
+from orchestrator.engines._mysql.quoting import ident
+from orchestrator.engines._mysql.server import Server
+from orchestrator.model.errors import RightsMissing
+from orchestrator.model.execution import Finding
+
+NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+_SHOWS_ROUTINES = ("EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE")  # who has one of these sees that there are routines
+_OWN_RIGHT = (11, 3)  # MariaDB: SHOW CREATE ROUTINE
+
+
+def refuse_lacking(grants: Grants, server: Server, database: str, routines: int, options: Options) -> None:
+    """Refuse to dump a database that would come out incomplete. Raises RightsMissing with the GRANT to run."""
+    lacking = [right for right in NEEDED if not grants.has(right, database)]
+    blind = not _sees_routines(grants, server, database, routines)
+    if not lacking and not blind:
+        return
+    everywhere = options.database == ALL
+    statements = []
+    if lacking:
+        scope = "*.*" if everywhere else f"{ident(_escaped(database))}.*"
+        statements.append(f"GRANT {', '.join(lacking)} ON {scope} TO {grants.user}")
+    if blind and not (everywhere and "SELECT" in lacking):
+        statements.append(f"GRANT {_of_routines(server)} TO {grants.user}")
+    what = [*lacking, *(["the right to read routines"] if blind else [])]
+    raise RightsMissing(
+        f"database {database!r}: the user {grants.user} lacks {', '.join(what)}: a dump would lack objects silently",
+        "; ".join(statements),
+    )
+
+
+def _escaped(database: str) -> str:
+    return database.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+
+
+def _sees_routines(grants: Grants, server: Server, database: str, routines: int) -> bool:
+    if grants.has("SELECT"):
+        return True
+    if routines == 0 and any(grants.has(right, database) for right in _SHOWS_ROUTINES):
+        return True
+    if server.kind == "mysql":
+        return grants.has("SHOW_ROUTINE")
+    own = server.version >= _OWN_RIGHT and grants.has("SHOW CREATE ROUTINE", database)
+    return own or grants.has("SELECT", "mysql", "proc")
+
+
+def _of_routines(server: Server) -> str:
+    return "SHOW_ROUTINE ON *.*" if server.kind == "mysql" else "SELECT ON mysql.proc"
+
+
+def refuse_binlog(grants: Grants, server: Server) -> None:
+    """Refuse to note the binary log's position without the rights for it. Raises RightsMissing."""
+    reading = "REPLICATION CLIENT" if server.kind == "mysql" else "BINLOG MONITOR"
+    lacking = [right for right in ("RELOAD", reading) if not grants.has(right)]
+    if lacking:
+        raise RightsMissing(
+            f"binlog: the user {grants.user} lacks {', '.join(lacking)}",
+            f"GRANT {', '.join(lacking)} ON *.* TO {grants.user}; or leave out binlog",
+        )
+
+
+def reads_accounts(grants: Grants) -> bool:
+    """Whether the user may read other users' passwords and grants."""
+    return grants.has("SELECT", "mysql")
+
+
+def accounts_hint(grants: Grants) -> str:
+    """Say how it could."""
+    return f"GRANT SELECT ON mysql.* TO {grants.user}; or set globals: false"
+
+
+def of_restoring(grants: Grants, options: Options) -> Sequence[Finding]:
+    """Say before the bad day what a restore will lack."""
+    if not options.restore_user:
+        if all(grants.has(right) for right in ("CREATE", "DROP", "INSERT", "ALTER")):
+            return ()
+        text = f"restoring needs restore_user: {grants.user} may not create databases"
+        return (Finding("info", text, "docs/databases/mariadb.md says how to make that user"),)
+    if options.restore_password or not options.password:
+        return ()
+    text = f"restore_user {options.restore_user} has no restore_password: `password` is that of {grants.user}"
+    return (Finding("info", text, "set restore_password, unless the server lets that user in without"),)

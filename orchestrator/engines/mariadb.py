@@ -1,0 +1,7 @@
+"""The engine `mariadb`."""
+
+from __future__ import annotations
+
+from orchestrator.engines._mysql.engine import MysqlEngine
+
+ENGINE = MysqlEngine("mariadb")
