@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.engines.mongodb.archive import BUCKETS, Entry, Namespace
 from orchestrator.engines.mongodb.connection import Server
+from orchestrator.model.errors import Precondition
 
 SCRIPTS = "system.js"  # functions that users store; the only system collection that is theirs
 INDEXES, VIEWS = "$indexes ", "$views"  # no collection has a name that begins with $
@@ -34,6 +35,18 @@ def describe(server: Server, database: str) -> list[Described]:
     names = {str(each["name"]) for each in found}
     wanted = sorted((each for each in found if is_ours(str(each["name"]))), key=lambda each: str(each["name"]))
     return [_described(server, database, each, names) for each in wanted]
+
+
+def exists(server: Server, database: str, collection: str | None = None) -> bool:
+    """Whether a database has any collection, or this one; one without any is not there. Raises as `Server.ask`."""
+    query = {} if collection is None else {"name": collection}
+    return bool(server.listed(database, {"listCollections": 1, "nameOnly": True, "filter": query}))
+
+
+def absent(server: Server, database: str) -> Precondition:
+    """Say that there is no such database."""
+    text = f"{server.target.where}: there is no database {database!r}, or nothing is in it"
+    return Precondition(text, "correct database, or create it")
 
 
 def _described(server: Server, database: str, found: Mapping[str, Any], names: set[str]) -> Described:

@@ -26,6 +26,7 @@ Purpose = Literal["dump", "restore"]
 T = TypeVar("T")
 PORT = 27017
 CONNECT_LIMIT = 10.0
+_GOODBYE = 1.0
 ANSWER_LIMIT = 60.0  # seconds for one answer to a look
 _GRANT = {
     "dump": 'db.getSiblingDB("{db}").grantRolesToUser("{user}", [{{role: "backup", db: "admin"}}])',
@@ -122,10 +123,14 @@ class _Asking(threading.Thread):
 
 
 class Server:
-    """A client of one server. Each answer has a limit of ours; `patience`: of the driver's own wait for an answer."""
+    """A client of one server. Each answer has a limit of ours.
 
-    def __init__(self, target: Target, patience: float = ANSWER_LIMIT) -> None:
+    patience: seconds of the driver's own wait for an answer · search: of its search for the server.
+    """
+
+    def __init__(self, target: Target, patience: float = ANSWER_LIMIT, search: float = CONNECT_LIMIT) -> None:
         self.target = target
+        self._search = search
         self._patience = patience
         self._wait = target.wait
         self._asking: _Asking | None = None
@@ -154,7 +159,7 @@ class Server:
             readPreference=options.read_preference,
             appname="resguardo",
             connectTimeoutMS=int(CONNECT_LIMIT * 1000),
-            serverSelectionTimeoutMS=int(CONNECT_LIMIT * 1000),
+            serverSelectionTimeoutMS=int(self._search * 1000),
             socketTimeoutMS=int(self._patience * 1000),
             retryReads=False,
             retryWrites=False,
@@ -210,7 +215,8 @@ class Server:
         """Run a command that answers by a cursor, and return all of it. Raises as `ask`."""
 
         def question() -> list[dict[str, Any]]:
-            with self.client[database].cursor_command(command, codec_options=self.codec) as cursor:
+            there = self.client.get_database(database, codec_options=self.codec)  # for later batches, too
+            with there.cursor_command(command, codec_options=self.codec) as cursor:
                 return list(cursor)
 
         return self.ask(question)
@@ -225,14 +231,13 @@ class Server:
         self._wait = poll
 
     def close(self) -> None:
-        """End the connections, without waiting for a server that gave no answer; safe to call again."""
-        if self._asking is not None and self._asking.is_alive():
-            threading.Thread(target=self._close, name="mongodb-close", daemon=True).start()
-        else:
-            self._close()
+        """End the connections. The driver says goodbye to the server: one that is gone is not waited for."""
+        closing = threading.Thread(target=self._close, name="mongodb-close", daemon=True)
+        closing.start()
+        closing.join(_GOODBYE)
 
     def _close(self) -> None:
-        self.client.close()  # says goodbye to the server
+        self.client.close()
         pem, self._pem = self._pem, None
         if pem is not None:
             os.close(pem)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.engines.mongodb import moment, mongodump, people
 from orchestrator.engines.mongodb.archive import MAGIC, TERM, block, end, prelude
-from orchestrator.engines.mongodb.catalogue import Described, describe
+from orchestrator.engines.mongodb.catalogue import Described, absent, describe, exists
 from orchestrator.engines.mongodb.connection import Server, Target, connect, explained, target_of
 from orchestrator.engines.mongodb.crc64 import crc64
 from orchestrator.engines.mongodb.options import Options
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 18
 _AGAIN = 3  # times that a transaction is begun while others change collections
 _PATIENCE = 300.0  # seconds for a batch of documents
+_SEARCH = 3.0  # seconds to find a server that answered just now
 TOOL_VERSION = "resguardo"
 
 
@@ -72,6 +73,8 @@ def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
             yield people.dump(stack, item, target)
             return
         server = stack.enter_context(connect(target))
+        if not exists(server, item.name):
+            raise absent(server, item.name)
         path = mongodump.find(item.source.options, at) if item.name != "admin" else None
         if path is None:
             yield _by_driver(stack, item, target, server)
@@ -143,7 +146,7 @@ def _quiet(oplog: moment.Oplog, database: str) -> tuple[bool, Sequence[Finding]]
 def _by_driver(stack: ExitStack, item: Item, target: Target, looking: Server) -> Dump:
     after = ExitStack()
     try:
-        server = after.enter_context(Server(target, _PATIENCE))
+        server = after.enter_context(Server(target, _PATIENCE, _SEARCH))
         version = str(looking.command("admin", {"buildInfo": 1}).get("version", ""))
         as_of, oplog = moment.clock(looking), moment.Oplog(looking)
         found, session, said = _begun(server, item)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.engines.mongodb import moment, mongodump, people
-from orchestrator.engines.mongodb.catalogue import Described, describe
+from orchestrator.engines.mongodb.catalogue import Described, absent, describe, exists
 from orchestrator.engines.mongodb.connection import Server, connect, target_of
 from orchestrator.engines.mongodb.options import ALL, Options
 from orchestrator.engines.mongodb.reading import raw
@@ -49,9 +49,8 @@ def _driver() -> str:
 
 def _names(server: Server, options: Options) -> list[str]:
     if options.database != ALL:
-        if not any(True for _ in server.listed(options.database, {"listCollections": 1, "nameOnly": True})):
-            text = f"{server.target.where}: there is no database {options.database!r}, or nothing is in it"
-            raise Precondition(text, "correct database, or create it")
+        if not exists(server, options.database):
+            raise absent(server, options.database)
         return [options.database]
     told = server.command("admin", {"listDatabases": 1, "nameOnly": True, "authorizedDatabases": False})["databases"]
     names = sorted(str(each["name"]) for each in told)

@@ -17,7 +17,7 @@ from orchestrator.model.errors import DumpFailed, ResguardoError
 from orchestrator.model.waiting import Wait
 
 PIPE = 1 << 20
-_ENDING = 5.0  # seconds that a thread is given to notice that it is not wanted any more
+_ENDING = 2.0  # seconds that a thread is given to notice that it is not wanted any more
 
 
 class Sink:

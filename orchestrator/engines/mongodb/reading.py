@@ -24,9 +24,9 @@ def raw(server: Server, where: Namespace, session: ClientSession | None = None, 
     except InvalidName:  # servers keep names, such as a..b, that the driver has no object for
         yield from _singly(server, where, session, limit)
         return
-    with collection.find_raw_batches({}, session=session, limit=limit) as cursor:
-        for batch in cursor:
-            yield bytes(cast("bytes", batch))
+    # A cursor is not closed by hand: with a server that is gone that would wait for another one.
+    for batch in collection.find_raw_batches({}, session=session, limit=limit):
+        yield bytes(cast("bytes", batch))
 
 
 def _singly(server: Server, where: Namespace, session: ClientSession | None, limit: int) -> Iterator[bytes]:
@@ -35,9 +35,9 @@ def _singly(server: Server, where: Namespace, session: ClientSession | None, lim
 
     find: dict[str, Any] = {"find": where[1]} | ({"limit": limit} if limit else {})
     codec = CodecOptions(document_class=RawBSONDocument)
-    with server.client[where[0]].cursor_command(find, session=session, codec_options=codec) as cursor:
-        for document in cursor:
-            yield bytes(cast("RawBSONDocument", document).raw)
+    database = server.client.get_database(where[0], codec_options=codec)
+    for document in database.cursor_command(find, session=session, codec_options=codec):
+        yield bytes(cast("RawBSONDocument", document).raw)
 
 
 def count(server: Server, where: Namespace, limit: float) -> int:

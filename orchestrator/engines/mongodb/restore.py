@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from orchestrator.engines.mongodb.catalogue import exists
 from orchestrator.engines.mongodb.connection import Server, Target, connect, target_of
 from orchestrator.engines.mongodb.incoming import Incoming
 from orchestrator.engines.mongodb.loading import Loading
@@ -74,12 +75,6 @@ def refuse_existing(server: Server, name: str) -> None:
         text = f"database {name!r} exists already: a restore that is under way or was killed made it"
         raise RestoreFailed(text, f"when no restore is under way, drop it: {dropping(name)}")
     raise RestoreFailed(f"database {taken!r} exists already", _EXISTS)
-
-
-def exists(server: Server, name: str, collection: str | None = None) -> bool:
-    """Whether a database has any collection, or this one."""
-    query = {} if collection is None else {"name": collection}
-    return bool(server.listed(name, {"listCollections": 1, "nameOnly": True, "filter": query}))
 
 
 def dropping(name: str) -> str:

@@ -57,7 +57,7 @@ def connect(given: argparse.Namespace) -> pymongo.MongoClient[Any]:
 
 def described(database: Any, each: Any) -> Any:
     view = each["type"] == "view"
-    indexes = [] if view else [dict(index) for index in database[each["name"]].list_indexes()]
+    indexes = [] if view else list(database.cursor_command({"listIndexes": each["name"]}))
     metadata = {"options": each["options"], "indexes": indexes} | ({} if view else {"uuid": each["info"]["uuid"].hex()})
     metadata |= {"collectionName": each["name"], "type": each["type"]}
     text = json_util.dumps(metadata, json_options=json_util.CANONICAL_JSON_OPTIONS)
@@ -84,17 +84,18 @@ def main() -> None:
         out.writelines(bson.encode(described(database, each)) for each in listed)
         out.write(TERM)
         names = [each["name"] for each in listed if each["type"] != "view"]
-        bodies = {name: b"".join(database[name].find_raw_batches()) for name in names}
+        raw = client.get_database(given.db, codec_options=RAW)
+        finds = {name: raw.cursor_command({"find": name}, codec_options=RAW) for name in names}
+        bodies = {name: [bytes(document.raw) for document in found] for name, found in finds.items()}
         for half in (0, 1):
-            for name, body in bodies.items():
-                documents = [bson.encode(x) for x in bson.decode_all(body, RAW)]
+            for name, documents in bodies.items():
                 middle = len(documents) // 2
                 part = b"".join(documents[middle:] if half else documents[:middle])
                 if part:
                     out.write(header(given.db, name, 0, last=False) + part + TERM)
         for each in listed:
             name = each["name"]
-            out.write(header(given.db, name, crc64(bodies.get(name, b"")), last=True) + TERM)
+            out.write(header(given.db, name, crc64(b"".join(bodies.get(name, []))), last=True) + TERM)
         out.flush()
 
 
