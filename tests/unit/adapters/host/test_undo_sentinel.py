@@ -40,9 +40,9 @@ print(json.dumps([restic.pid, dump.pid, undo.sentinel, folder]), flush=True)
 input()
 """
 SLEEP = "exec sleep 60"
-# Both note the moment of their end and whether the plaintext was still there; a file says that they can by now.
-NOTE = 'trap \'{{ [ -d "$1" ] && echo "{name} kept" || echo "{name} GONE"; }} >>"$2"; exit 1\' {signal}; : >"$2.{name}"; '
-WAIT = "while :; do sleep 0.05; done"
+# Both note the moment of their end and whether the plaintext was still there; a file says that they can.
+NOTE = 'trap \'{{ [ -d "$1" ] && echo "{name} kept" || echo "{name} GONE"; }} >>"$2"; exit 1\' {signal}; '
+WAIT = ': >"$2.$0"; while :; do sleep 0.05; done'
 
 
 def entries(state: StateFolder) -> list[str]:
