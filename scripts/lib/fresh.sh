@@ -42,16 +42,22 @@ settings() {
         printf '%s=/etc/fresh-machine.crt\n' PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE
 }
 
-# settle_in ROOT ACCOUNT: what a machine on this network has: name resolution, certificates, apt's proxy; and the clone
-settle_in() {
-    local root=$1 account=$2
+# furnish ROOT: what a machine on this network has: name resolution, certificates, apt's proxy
+furnish() {
+    local root=$1 configuration=$1/etc/apt/apt.conf.d/90fresh-machine
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+    : >"$configuration"
     if [ -r /etc/ssl/certs/ca-certificates.crt ]; then
         cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/fresh-machine.crt"
-        printf 'Acquire::https::CAInfo "/etc/fresh-machine.crt";\n' >"$root/etc/apt/apt.conf.d/90fresh-machine"
+        printf 'Acquire::https::CAInfo "/etc/fresh-machine.crt";\n' >"$configuration"
     fi
-    apt-config dump | grep -E '^Acquire::(https?::Proxy|Check-Valid-Until|Check-Date) ' \
-        >>"$root/etc/apt/apt.conf.d/90fresh-machine" || true
+    apt-config dump | grep -E '^Acquire::(https?::Proxy|Check-Valid-Until|Check-Date) ' >>"$configuration" || true
+}
+
+# settle_in ROOT ACCOUNT: furnished, with a clone of HEAD
+settle_in() {
+    local root=$1 account=$2
+    furnish "$root"
     git clone --quiet --no-hardlinks "$PROJECT" "$root$CLONE" || return
     git -C "$root$CLONE" checkout --quiet --detach "$(git -C "$PROJECT" rev-parse HEAD)" || return
     if [ "$account" != root ]; then
