@@ -98,6 +98,10 @@ class HostExecutor:
         """See the port."""
         return ""
 
+    def image(self) -> str:
+        """See the port."""
+        return ""
+
     def which(self, tool: str) -> str | None:
         """See the port."""
         return shutil.which(tool)

@@ -63,12 +63,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a probe saw of a source; a probe changes nothing."""
+    """What a probe saw of a source; a probe changes nothing.
+
+    image: of the container in which the server runs; whoever asks for the probe adds it.
+    """
 
     items: tuple[Item, ...]
     server: str = ""
     tool: str = ""
     findings: tuple[Finding, ...] = ()
+    image: str = ""
 
 
 @dataclass(frozen=True)

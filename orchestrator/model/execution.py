@@ -128,6 +128,9 @@ class Executor(Protocol):
     def place(self) -> str:
         """For messages: "" on this host, else `container NAME`."""
 
+    def image(self) -> str:
+        """Return the image that the server runs from, as `name@digest`; "" on this host. Raises ServerUnreachable."""
+
     def start(
         self,
         argv: Sequence[str],

@@ -69,6 +69,7 @@ class SourceRecord:
     tool: str = ""
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
+    image: str = ""
 
 
 @dataclass(frozen=True)

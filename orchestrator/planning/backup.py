@@ -70,6 +70,7 @@ class PlannedSource:
     tool: str = ""
     findings: tuple[Finding, ...] = ()
     history: SourceHistory | None = None
+    image: str = ""
 
     @property
     def wanted(self) -> bool:
@@ -156,7 +157,7 @@ def _source(probe: Probed, small: int, left: int) -> tuple[PlannedSource, int]:
     facts = probe.facts
     empty = None if items else Trouble("nothing to back up was found", "check what the source names", 1)
     source = PlannedSource(
-        probe.source, tuple(items), empty, facts.server, facts.tool, facts.findings, history=probe.history
+        probe.source, tuple(items), empty, facts.server, facts.tool, facts.findings, probe.history, facts.image
     )
     return source, left
 

@@ -125,6 +125,7 @@ class PointMaker:
             hint=trouble.hint if trouble else next((doubt.hint for doubt in doubts if doubt.hint), None),
             exit_code=trouble.exit_code if trouble else 0,
             server=planned.server,
+            image=planned.image,
             tool=planned.tool,
             findings=(*findings, small) if small else findings,
             seconds=max((item.seconds for item in items), default=0.0),

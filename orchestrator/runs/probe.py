@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from orchestrator.model.engine import Facts, Item, PathSet, Source
 from orchestrator.model.errors import Interrupted, ResguardoError
@@ -29,7 +30,10 @@ def probe(box: Toolbox, source: Source, undo: Undo) -> Probed:
     history = box.catalog.history(source.service, source.name)
     engine = box.engines[source.engine]
     try:
-        facts = engine.probe(source, box.at(source), undo)
+        at = box.at(source)
+        facts = engine.probe(source, at, undo)
+        if source.container:
+            facts = replace(facts, image=at.image())
         wrong = next((finding for finding in facts.findings if finding.level == "error"), None)
         if wrong:
             return Probed(source, trouble=Trouble(wrong.message, wrong.hint, 4), history=history)

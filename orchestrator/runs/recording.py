@@ -80,7 +80,7 @@ def manifest_of(box: Toolbox, record: ServiceRecord, run: str) -> Manifest:
             "failed" if source.state == "skipped" else source.state,
             tuple(ManifestItem(**vars(item)) for item in source.items),
             source.error,
-            {"version": source.server} if source.server else {},
+            {key: text for key, text in (("version", source.server), ("image", source.image)) if text},
         )
         for source in record.sources
     )

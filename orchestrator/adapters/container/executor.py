@@ -67,6 +67,12 @@ class ContainerExecutor:
         """See the port."""
         return f"container {self._name}"
 
+    def image(self) -> str:
+        """See the port. An image that no registry knows has its own ID in place of the digest."""
+        found = self.container()
+        name = found.image.partition("@")[0]
+        return f"{name}@{self._daemon.digest(found.image_id)}"
+
     def container(self) -> Container:
         """Look at the container. Raises ServerUnreachable, RightsMissing."""
         with self._lock:
