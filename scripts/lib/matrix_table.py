@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import platform
 import sys
 import xml.etree.ElementTree as ET
@@ -39,7 +39,7 @@ def write(text: str) -> None:
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    today = dt.datetime.now(dt.UTC).date().isoformat()
     made = f"Run on {today}, {platform.machine()}, Linux {platform.release().split('-')[0]}."
     PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
