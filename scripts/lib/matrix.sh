@@ -51,6 +51,8 @@ matrix_root() {
 matrix_settle() {
     local root=$ROOTS/$1
     furnish "$root"
+    # every machine has one, and dumps are told by it
+    [ -s "$root/etc/machine-id" ] || tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
     mkdir -p "$root$CLONE"
     find "$root$CLONE" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf --one-file-system {} +
     git ls-files -z --cached --others --exclude-standard |
