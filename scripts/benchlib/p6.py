@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from benchlib import borgmatic, data
+from benchlib import borgmatic, data, mariadb
 from benchlib.bench import Bench
 from benchlib.measure import NotMeasured, Series, Variant, in_turns, say
 from benchlib.postgres import USER, Server, server
@@ -16,9 +17,11 @@ NOT_COUNTED = """
 - All ways dump in plain format; one backup was made before, so all runs are warm; nothing changes between them.
 - borgmatic runs `create` alone, without its checks and retention, with borg's encryption repokey-blake2. borg is
   another program than restic: the row compares what a user waits for, not the wrappers alone.
-- One stream each: `pg_dump | restic backup --stdin` and `sqlite3 .dump | restic backup --stdin`, one after the
+- One stream each: `pg_dump | restic backup --stdin`, and so with `mariadb-dump` and `sqlite3 .dump`, one after the
   other.
-- Ours runs with --no-verify; retention is not due; counts and globals are off (the others have neither).
+- Ours runs with --no-verify; retention is not due; counts and globals are off where that can be chosen (the others have
+  neither): rows of a MariaDB dump are counted always, as they pass.
+- Both dump each PostgreSQL and MariaDB database as an entry of its own, over TCP.
 """
 SIZE = 1_000_000
 MANY = 25
@@ -28,35 +31,112 @@ SERVICES = 10
 def run(bench: Bench) -> None:
     many = max(int(MANY * min(bench.scale * 10, 1)), 2)
     services = max(int(SERVICES * min(bench.scale * 10, 1)), 2)
-    with server() as pg:
+    folder = bench.folder / "p6"
+    folder.mkdir()
+    with server() as pg, mariadb.server() as maria:
         say("P6: making the databases")
-        folder = bench.folder / "p6"
-        folder.mkdir()
-        for number in range(max(many, services)):
-            pg.create(f"small{number}", SIZE)
-            data.sqlite_database(folder / f"small{number}.db", SIZE, number)
-        groups = {"fleet": list(range(many))}
-        _measure(bench, pg, f"{many} + {many} databases of 1 MB, one service", "one", groups, 1 / 12)
+        kinds: dict[str, _Kind] = {"pg": _Postgresql(pg), "maria": _Mariadb(maria)}
+        for number in range(many):
+            for kind in kinds.values():
+                kind.create(number)
+        label = f"{many} PostgreSQL + {many} MariaDB databases of 1 MB, one service"
+        _measure(bench, kinds, label, "one", {"fleet": list(range(many))}, 1 / 12)
+        kinds = {"pg": kinds["pg"], "lite": _Sqlite(folder)}
+        for number in range(services):
+            for name, kind in kinds.items():
+                if name == "lite" or number >= many:
+                    kind.create(number)
         groups = {f"s{number}": [number] for number in range(services)}
-        _measure(bench, pg, f"{services} services of 1 + 1 databases of 1 MB", "ten", groups, None)
+        _measure(bench, kinds, f"{services} services of 1 + 1 databases of 1 MB", "ten", groups, None)
+
+
+class _Kind(Protocol):
+    """One kind of small database: for us, for a pipe, and for borgmatic (hook's name and entry)."""
+
+    hook: str
+
+    def create(self, number: int) -> None: ...
+    def source(self, number: int) -> dict[str, Any]: ...
+    def dump(self, number: int) -> list[str]: ...
+    def entry(self, number: int) -> dict[str, Any]: ...
+
+
+class _Postgresql:
+    hook = "postgresql_databases"
+
+    def __init__(self, pg: Server) -> None:
+        self._pg = pg
+
+    def create(self, number: int) -> None:
+        self._pg.create(f"small{number}", SIZE)
+
+    def source(self, number: int) -> dict[str, Any]:
+        return self._pg.source(f"small{number}", counts="none")
+
+    def dump(self, number: int) -> list[str]:
+        return self._pg.tool("pg_dump", f"small{number}")
+
+    def entry(self, number: int) -> dict[str, Any]:
+        where = {"hostname": self._pg.host, "port": self._pg.port, "username": USER}
+        return {"name": f"small{number}", **where, "format": "plain"}
+
+
+class _Mariadb:
+    hook = "mariadb_databases"
+
+    def __init__(self, maria: mariadb.Server) -> None:
+        self._maria = maria
+
+    def create(self, number: int) -> None:
+        self._maria.create(f"small{number}", SIZE)
+
+    def source(self, number: int) -> dict[str, Any]:
+        return self._maria.source(f"small{number}")
+
+    def dump(self, number: int) -> list[str]:
+        return self._maria.dump(f"small{number}")
+
+    def entry(self, number: int) -> dict[str, Any]:
+        where = {"hostname": self._maria.host, "port": self._maria.port, "username": self._maria.user}
+        return {"name": f"small{number}", **where}
+
+
+class _Sqlite:
+    hook = "sqlite_databases"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"small{number}.db"
+
+    def create(self, number: int) -> None:
+        data.sqlite_database(self._path(number), SIZE, number)
+
+    def source(self, number: int) -> dict[str, Any]:
+        return {"engine": "sqlite", "path": str(self._path(number))}
+
+    def dump(self, number: int) -> list[str]:
+        return ["sqlite3", "-readonly", str(self._path(number)), ".dump"]
+
+    def entry(self, number: int) -> dict[str, Any]:
+        return {"name": f"lite{number}", "path": str(self._path(number))}
 
 
 def _measure(
-    bench: Bench, pg: Server, label: str, name: str, groups: dict[str, list[int]], target: float | None
+    bench: Bench, kinds: Mapping[str, _Kind], label: str, name: str, groups: dict[str, list[int]], target: float | None
 ) -> None:
     folder = bench.folder / "p6"
     place = bench.place(f"p6/{name}")
-    bench.configure(
-        f"p6/{name}", {group: {"databases": _sources(pg, folder, numbers)} for group, numbers in groups.items()}
-    )
+    bench.configure(f"p6/{name}", {group: {"databases": _sources(kinds, numbers)} for group, numbers in groups.items()})
     streams = bench.place(f"p6/{name}-streams")
     variants = [
         Variant("resguardo backup", *bench.ours(place, "backup", "--no-verify")),
-        Variant("one stream each", ["bash", "-c", _streams(bench, pg, folder, groups)], bench.restic_env(streams)),
+        Variant("one stream each", ["bash", "-c", _streams(bench, kinds, groups)], bench.restic_env(streams)),
     ]
     problem = ""
     try:
-        variants.append(_borgmatic(pg, folder, name, groups))
+        variants.append(_borgmatic(kinds, folder, name, groups))
     except NotMeasured as error:
         problem = str(error)
     in_turns(variants, 1, folder / f"{name}-warm")
@@ -71,37 +151,27 @@ def _measure(
         bench.report.facts[f"P6 restic processes, {label}"] = count
 
 
-def _sources(pg: Server, folder: Path, numbers: list[int]) -> dict[str, Any]:
-    sources: dict[str, Any] = {f"pg{n}": pg.source(f"small{n}", counts="none") for n in numbers}
-    return sources | {f"lite{n}": {"engine": "sqlite", "path": str(folder / f"small{n}.db")} for n in numbers}
+def _sources(kinds: Mapping[str, _Kind], numbers: list[int]) -> dict[str, Any]:
+    return {f"{name}{n}": kind.source(n) for name, kind in kinds.items() for n in numbers}
 
 
-def _streams(bench: Bench, pg: Server, folder: Path, groups: dict[str, list[int]]) -> str:
+def _streams(bench: Bench, kinds: Mapping[str, _Kind], groups: dict[str, list[int]]) -> str:
     lines = ["set -e -o pipefail"]
     for number in (number for numbers in groups.values() for number in numbers):
-        sqlite = ["sqlite3", "-readonly", str(folder / f"small{number}.db"), ".dump"]
-        for kind, dump in (("pg", pg.tool("pg_dump", f"small{number}")), ("lite", sqlite)):
-            store = [bench.restic, "backup", "-q", "--host", "bench", "--stdin", "--stdin-filename", f"{kind}{number}"]
-            lines.append(f"{shlex.join(dump)} | {shlex.join(store)}")
+        for name, kind in kinds.items():
+            store = [bench.restic, "backup", "-q", "--host", "bench", "--stdin", "--stdin-filename", f"{name}{number}"]
+            lines.append(f"{shlex.join(kind.dump(number))} | {shlex.join(store)}")
     return "\n".join(lines)
 
 
-def _borgmatic(pg: Server, folder: Path, name: str, groups: dict[str, list[int]]) -> Variant:
+def _borgmatic(kinds: Mapping[str, _Kind], folder: Path, name: str, groups: dict[str, list[int]]) -> Variant:
     place = folder / f"{name}-borgmatic"
     borg = borgmatic.borg()
     paths = []
     for group, numbers in groups.items():
         path = borgmatic.configure(place, group, {"local_path": borg})
-        postgresql = [
-            {"name": f"small{n}", "hostname": pg.host, "port": pg.port, "username": USER, "format": "plain"}
-            for n in numbers
-        ]
-        lite = [{"name": f"lite{n}", "path": str(folder / f"small{n}.db")} for n in numbers]
-        path.write_text(
-            path.read_text()
-            + borgmatic.databases("postgresql_databases", postgresql)
-            + borgmatic.databases("sqlite_databases", lite)
-        )
+        hooks = [borgmatic.databases(kind.hook, [kind.entry(n) for n in numbers]) for kind in kinds.values()]
+        path.write_text(path.read_text() + "".join(hooks))
         paths.append(str(path))
     borgmatic.init(place)
     configs = [word for path in paths for word in ("--config", path)]
