@@ -229,3 +229,10 @@ class TestPostgresql(StreamConformance):
         moves = "(SELECT count(*) FROM audit WHERE what = 'moved')"
         moved = f"SELECT {moves} * 3 = sum(balance - 100) FROM account WHERE id > 10"
         assert self.server.psql(moved, name) == "t"
+
+
+@pytest.mark.slow
+class TestPostgresqlInContainer(TestPostgresql):
+    """All of it again with the tools inside a container; what must not break is in test_postgresql_container.py."""
+
+    places = ("container",)

@@ -142,7 +142,10 @@ class TestRights:
         with made(server, "shop", LARGE):
             source = source_of(server, socket=None, host="127.0.0.1", password={"env": "X"}, database="shop")
             with ENGINE.dump(data_item(source, at, undo), at, undo) as dump:
-                assert os.read(dump.fd, 100)
+                seen = b""
+                while b"COPY public.bulk" not in seen:  # what comes first is our header: pg_dump may not yet be there
+                    seen += (block := os.read(dump.fd, 1000))
+                    assert block, dump.finish()
                 pid = next(process.pid for process in undo.living())
                 words = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
                 assert b"--snapshot=" in words
@@ -388,7 +391,8 @@ class TestFailures:
         with ENGINE.dump(data_item(source_of(own, database="shop"), at, undo), at, undo) as dump:
             seen = b""
             while b"COPY public.bulk" not in seen:  # what comes first is our header: pg_dump may not yet be connected
-                seen += os.read(dump.fd, 1000)
+                seen += (block := os.read(dump.fd, 1000))
+                assert block, dump.finish()
             yield dump
 
     def ended(self, dump: Any) -> DumpEnd:

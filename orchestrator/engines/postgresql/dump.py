@@ -111,7 +111,13 @@ class PostgresDump:
         return self._end
 
     def _finish(self) -> DumpEnd:
-        end = self.proc.wait()
+        try:
+            end = self.proc.wait()
+        except Interrupted:
+            raise
+        except ResguardoError as error:  # the container in which it ran is gone
+            why = Finding("error", error.message, error.hint)
+            return DumpEnd(error=f"{self.what}: the dump failed: {error.message}", findings=(why, *self.findings))
         findings = (*self.findings, *said(end, self.what))
         if not end.ok:
             return DumpEnd(error=failure(end, self.what), findings=(*hints(end, self.advice), *findings))
