@@ -1,0 +1,41 @@
+"""What a server tells of itself."""
+
+from __future__ import annotations
+
+from orchestrator.engines.redis.wire import Refused, Wire
+
+
+def info(wire: Wire, *sections: str) -> dict[str, str]:
+    """Return the fields of INFO; of several sections one by one, since old servers take one. Raises Refused."""
+    found: dict[str, str] = {}
+    for section in sections:
+        for line in wire.text("INFO", section).splitlines():
+            name, colon, value = line.partition(":")
+            if colon:
+                found[name] = value
+    return found
+
+
+def number(found: dict[str, str], name: str, default: int = 0) -> int:
+    """Return a field's number."""
+    text = found.get(name, "")
+    return int(text) if text.lstrip("-").isdigit() else default
+
+
+def server_name(found: dict[str, str]) -> str:
+    """Return `Redis 7.0.15` or `Valkey 9.1.2`; "" when it does not tell."""
+    if valkey := found.get("valkey_version"):
+        return f"Valkey {valkey}"
+    version = found.get("redis_version", "")
+    return f"Redis {version}" if version else ""
+
+
+def setting(wire: Wire, name: str) -> str | None:
+    """Return a setting, None when it may not be read."""
+    try:
+        found = wire.call("CONFIG", "GET", name)
+    except Refused:
+        return None
+    if isinstance(found, list) and len(found) == 2 and isinstance(found[1], bytes):
+        return found[1].decode("utf-8", "surrogateescape")
+    return None
