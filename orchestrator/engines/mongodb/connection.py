@@ -26,6 +26,7 @@ Purpose = Literal["dump", "restore"]
 T = TypeVar("T")
 PORT = 27017
 CONNECT_LIMIT = 10.0
+_SEARCH = 5.0
 _GOODBYE = 1.0
 ANSWER_LIMIT = 60.0  # seconds for one answer to a look
 _GRANT = {
@@ -128,7 +129,7 @@ class Server:
     patience: seconds of the driver's own wait for an answer · search: of its search for the server.
     """
 
-    def __init__(self, target: Target, patience: float = ANSWER_LIMIT, search: float = CONNECT_LIMIT) -> None:
+    def __init__(self, target: Target, patience: float = ANSWER_LIMIT, search: float = _SEARCH) -> None:
         self.target = target
         self._search = search
         self._patience = patience

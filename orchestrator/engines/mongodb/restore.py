@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,20 +26,24 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
     """See orchestrator.model.engine.Engine. The source's restore_user is used where it is set."""
     del undo
     check_name(to)
-    target = target_of(item.source, at, "restore")
+    target, token = target_of(item.source, at, "restore"), secrets.token_hex(8)
     with connect(target, item.source.timeout) as server:
         refuse_existing(server, to)
         with Incoming(data, item.source.wait) as incoming:
             try:
-                server.command(to, {"create": MARK})
-            except ResguardoError as error:
-                raise RestoreFailed(f"database {to!r} cannot be created: {error.message}", error.hint) from error
-            try:
+                _claim(server, to, token)
                 findings = _load(server, item, to, incoming.read)
             except (ResguardoError, OSError) as error:
-                server.settle(60.0)
-                raise _cleaned(error, target, to) from error
+                server.settle(60.0)  # what was asked for may still be done
+                raise _cleaned(error, target, to, token) from error
     return Restored(to, tuple(findings))
+
+
+def _claim(server: Server, to: str, token: str) -> None:
+    """Make the database, and sign it: of two that want the same name one is refused."""
+    told = server.command(to, {"insert": MARK, "documents": [{"_id": 1, "by": token}]})
+    if told.get("writeErrors"):
+        raise RestoreFailed(f"another restore is making database {to!r}", _EXISTS)
 
 
 def _load(server: Server, item: Item, to: str, read: Callable[[], bytes]) -> list[Finding]:
@@ -83,13 +88,12 @@ def dropping(name: str) -> str:
     return f"db.getSiblingDB('{quoted}').dropDatabase()"
 
 
-def _cleaned(error: ResguardoError | OSError, target: Target, to: str) -> ResguardoError:
-    """Drop the half-made database, which is ours; say so when that fails."""
+def _cleaned(error: ResguardoError | OSError, target: Target, to: str, token: str) -> ResguardoError:
+    """Drop the half-made database, if it bears our sign; say so when that fails."""
     reason, hint = (error.message, error.hint) if isinstance(error, ResguardoError) else (str(error), None)
     try:
         with connect(replace(target, wait=poll)) as server:
-            server.command(to, {"dropDatabase": 1})
-            if exists(server, to):  # what was still under way arrived after the drop
+            if server.listed(to, {"find": MARK, "filter": {"_id": 1, "by": token}}):
                 server.command(to, {"dropDatabase": 1})
     except ResguardoError as left:
         text = f"{reason}; the half-made database {to!r} is still there: {left.message}"
