@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 _INCLUDE = r"Only these files (restic pattern, with \* \? \[ for those letters; may be repeated)."
 
+_DATABASE = "Only this database of sources that hold several (may be repeated)."
+
 
 @click.command("restore")
 @click.argument("service")
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source (may be repeated).")
+@click.option("--database", "databases", multiple=True, metavar="NAME", help=_DATABASE)
 @click.option("--latest", is_flag=True, help="The newest restore point of each tier.")
 @click.option("--point", metavar="ID", help="This restore point (ID or a unique beginning of it).")
 @click.option("--at", metavar="TIME", help="The newest point not after this time, such as 2026-11-03T09:00.")
@@ -37,6 +40,7 @@ def command(
     ctx: CliContext,
     service: str,
     sources: tuple[str, ...],
+    databases: tuple[str, ...],
     latest: bool,
     point: str | None,
     at: str | None,
@@ -67,7 +71,9 @@ def command(
     app = open_app(ctx, acting=not dry_run)
     choice = Choice(point=point or "", at=parse_time(at, app.config.policy.timezone) if at else None)
     where = Where(os.path.abspath(to) if to else "", name or "", in_place, with_globals, bool(include or exclude))
-    request = RestoreRequest(service, choice, where, sources, picks=Picks(include, exclude), wait=wait)
+    request = RestoreRequest(
+        service, choice, where, sources, picks=Picks(include, exclude), wait=wait, databases=databases
+    )
     return _restore(ctx, app, request, dry_run=dry_run)
 
 

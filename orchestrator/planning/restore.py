@@ -85,22 +85,30 @@ def plan_restore(
     living: Mapping[str, Living],
     now: datetime,
     asked: datetime | None = None,
+    databases: Sequence[str] = (),
 ) -> RestorePlan:
-    """Order the items (globals, files, databases) and give each its target. Raises NoSuchPoint, UsageError."""
+    """Order the items (globals, files, databases) and give each its target; databases: only these, if any are named.
+
+    Raises NoSuchPoint, UsageError.
+    """
     steps: list[RestoreStep] = []
     notes: list[str] = []
     for point in chosen:
         if asked:
             notes.append(f"{point.id} is {distance(asked - point.time)} before the time asked for")
         wanted = [source for source in point.sources if not sources or source.name in sources]
-        for source in wanted:
+        for source, items in _with_databases(wanted, databases):
             if source.outcome != "taken":
                 notes.append(_incomplete(point, source, where))
-            for item in source.items:
+            for item in items:
                 if item.role == "globals" and not where.globals:
                     notes.append(f"{source.name}: roles of the server are left alone; --globals creates missing ones")
                     continue
                 steps.append(_step(point, source, item, where, living, now))
+    there = {step.item.name for step in steps if step.item.role == "data"}
+    if absent := [name for name in databases if name not in there]:
+        hint = "resguardo show POINT lists what one holds"
+        raise NoSuchPoint(f"no restore point of {service} that was chosen holds the database {absent[0]!r}", hint)
     missing = [name for name in sources if name not in {step.source.name for step in steps}]
     if missing or not steps:
         what = f"source {missing[0]!r}" if missing else "anything"
@@ -110,11 +118,26 @@ def plan_restore(
     return RestorePlan(service, tuple(steps), tuple(notes), where.picks)
 
 
+def _with_databases(
+    sources: Sequence[PointSource], names: Sequence[str]
+) -> list[tuple[PointSource, Sequence[PointItem]]]:
+    """Return sources with their items: those that hold databases of these names, and not their others; all without."""
+    if not names:
+        return [(source, source.items) for source in sources]
+
+    def wanted(item: PointItem) -> bool:
+        return item.role != "data" or (item.part != "paths" and item.name in names)
+
+    held = [(source, [item for item in source.items if wanted(item)]) for source in sources]
+    return [(source, items) for source, items in held if any(item.role == "data" for item in items)]
+
+
 def _answered(steps: Sequence[RestoreStep], where: Where, living: Mapping[str, Living]) -> list[str]:
     """Refuse what would be ignored; say what concerns only a part. Raises UsageError."""
     data = [step for step in steps if step.item.role == "data"]
     if where.name and len(data) != 1:
-        raise UsageError("--as gives one name, but several databases would be restored", "choose one with --source")
+        hint = "choose one with --source, and --database where a source holds several"
+        raise UsageError("--as gives one name, but several databases would be restored", hint)
     inside = [step for step in data if _places(step.source.name, living) == "server"]
     outside = [step for step in data if _places(step.source.name, living) == "path"]
     if where.name and outside:

@@ -37,7 +37,9 @@ from orchestrator.runs.toolbox import Toolbox
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """What to restore, from when, and where to. sources: empty for all of the service's."""
+    """What to restore, from when, and where to. sources: empty for all of the service's · databases: only these, of
+    sources that hold several; empty for all.
+    """
 
     service: str
     choice: Choice
@@ -46,6 +48,7 @@ class RestoreRequest:
     repository: str = ""
     picks: Picks = field(default_factory=Picks)
     wait: float = 0.0
+    databases: Sequence[str] = ()
 
 
 def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
@@ -63,7 +66,9 @@ def plan(box: Toolbox, request: RestoreRequest) -> RestorePlan:
     chosen = choose(points, request.choice, sources=request.sources)
     living = {source.name: living_of(box, source) for source in box.sources if source.service == request.service}
     now, asked = box.clock(), request.choice.at
-    planned = plan_restore(request.service, chosen, request.sources, request.where, living, now, asked)
+    planned = plan_restore(
+        request.service, chosen, request.sources, request.where, living, now, asked, request.databases
+    )
     planned = replace(planned, notes=(*news, *planned.notes))
     if not request.where.in_place:
         return planned
@@ -247,9 +252,9 @@ def _raise_states(box: Toolbox, planned: RestorePlan, done: Sequence[RestoredIte
     }
     for key in good - bad:
         point, source = complete[key]
-        came_back = sum(1 for item in done if (item.point, item.source) == key)
-        data = [item for item in source.items if item.role == "data"]
-        if source.outcome == "taken" and came_back >= len(data):
+        came_back = {item.item for item in done if (item.point, item.source) == key}
+        data = {item.name for item in source.items if item.role == "data"}
+        if source.outcome == "taken" and data <= came_back:
             box.catalog.set_state(point.id, point.repository, source.name, State.RESTORED)
 
 

@@ -123,9 +123,9 @@ class PostgresDump:
             return DumpEnd(error=failure(end, self.what), findings=(*hints(end, self.advice), *findings))
         if self.holder is None:
             return DumpEnd(counts=self.fixed or {}, counts_exact=True, findings=findings)
-        found, error = self.holder.finish()
-        if error is not None:
-            return DumpEnd(error=f"{self.what}: counting its rows failed: {error.message}", findings=findings)
+        found, wrong = self.holder.finish()
+        if wrong is not None:
+            return DumpEnd(error=f"{self.what}: counting its rows failed: {wrong.message}", findings=findings)
         return DumpEnd(counts=found, counts_exact=self.exact, as_of=self.holder.as_of, findings=findings)
 
 

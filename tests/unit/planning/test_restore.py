@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestrator.model.errors import UsageError
+from orchestrator.model.errors import NoSuchPoint, UsageError
 from orchestrator.model.point import PointItem, PointSource
 from orchestrator.planning.restore import Living, RestorePlan, Where, plan_restore
 from tests.unit.planning.points import point
@@ -78,3 +78,27 @@ def test_in_place_names_original_and_kept() -> None:
 def test_the_size_of_picked_files_is_not_known() -> None:
     plan = planned(Where(to="/back", picks=True), FILES)
     assert (plan.bytes, plan.picks) == (700, True)
+
+
+MANY = PointSource(
+    "hub",
+    "postgresql",
+    "taken",
+    (ROLES, *(PointItem(name, "dumps", SNAPSHOT, f"/{name}", 100, DIGEST) for name in ("one", "it's two", "globals+"))),
+)
+
+
+def test_one_database_of_many() -> None:
+    chosen = [point(NOW, sources=(FILES, MANY))]
+    plan = plan_restore("s", chosen, (), Where(name="back"), LIVING, NOW, databases=["it's two"])
+    assert [(step.item.name, step.target) for step in plan.steps] == [("it's two", "back")]
+    assert plan.steps[0].source == MANY, "how much of a source came back is judged by all of it"
+    both = plan_restore("s", chosen, (), Where(globals=True), LIVING, NOW, databases=["one", "globals+"])
+    assert [step.item.name for step in both.steps] == ["globals", "one", "globals+"]
+    with pytest.raises(NoSuchPoint, match="holds the database 'three'"):
+        plan_restore("s", chosen, (), Where(), LIVING, NOW, databases=["one", "three"])
+    with pytest.raises(NoSuchPoint):
+        plan_restore("s", chosen, (), Where(), LIVING, NOW, databases=["globals"])
+    with pytest.raises(UsageError) as caught:
+        plan_restore("s", chosen, ["hub"], Where(name="back"), LIVING, NOW)
+    assert "--database" in str(caught.value.hint)
