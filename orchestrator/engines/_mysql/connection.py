@@ -163,9 +163,12 @@ def _context(target: Target) -> ssl.SSLContext | None:
     tls, mode = target.tls, target.tls.sslmode
     if mode == "disable" or (target.tools.socket and not tls.model_fields_set):
         return None
-    context = ssl.create_default_context(cafile=tls.ca)
+    # Not create_default_context: it reads all of the system's authorities, which no mode asks, for each connection.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = mode == "verify-full"
     context.verify_mode = ssl.CERT_REQUIRED if mode.startswith("verify") else ssl.CERT_NONE
+    if tls.ca:
+        context.load_verify_locations(tls.ca)
     if tls.cert:
         context.load_cert_chain(tls.cert, tls.key)
     return context
@@ -235,7 +238,8 @@ def _line(address: Address) -> socket.socket:
 
 
 # Settings of ours that a server's own must not hinder; the second is MariaDB's, the third MySQL's.
-_QUIET = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', lock_wait_timeout = 60"
+_QUIET = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', lock_wait_timeout = %s"
+LOCK_WAIT = 60  # seconds that a statement of ours waits for a table that others use
 _NO_LIMIT: dict[Kind, str] = {
     "mariadb": "SET SESSION max_statement_time = 0",
     "mysql": "SET SESSION max_execution_time = 0",
@@ -257,7 +261,7 @@ def connect(target: Target) -> Session:
     try:
         session.server = server_of(str(session.value("SELECT VERSION()")), target.where)
         _check(session, target, encrypted=context is not None)
-        session.execute(_QUIET)
+        session.execute(_QUIET, [LOCK_WAIT])
         session.execute(_NO_LIMIT[session.server.kind])
     except BaseException:
         session.close()
