@@ -11,13 +11,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from orchestrator import __version__, engines
 from orchestrator.adapters import last_good, machine, private
 from orchestrator.adapters.catalog import SqliteCatalog, set_aside
-from orchestrator.adapters.container import ContainerExecutor, Daemon
 from orchestrator.adapters.executor import HostExecutor
 from orchestrator.adapters.intake import HostIntakes
 from orchestrator.adapters.interrupts import PROCESS
@@ -41,6 +40,9 @@ from orchestrator.policy.secret_ref import SecretRef
 from orchestrator.report.notification import of_events, to_be_told
 from orchestrator.runs.notify import deliver
 from orchestrator.runs.toolbox import Surroundings, Toolbox
+
+if TYPE_CHECKING:
+    from orchestrator.adapters.container import ContainerExecutor, Daemon
 
 
 def notifier_of(notify: Notify, secrets: SecretStore) -> AppriseNotifier:
@@ -100,7 +102,6 @@ class App:
     command: str = ""
     _sockets: WeakKeyDictionary[Undo, HostIntakes] = field(default_factory=WeakKeyDictionary)
     _sockets_lock: threading.Lock = field(default_factory=threading.Lock)
-    _docker: Daemon = field(default_factory=Daemon)
     _containers: dict[str, ContainerExecutor] = field(default_factory=dict)
     _containers_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -184,8 +185,16 @@ class App:
             return HostExecutor(self.state)
         with self._containers_lock:
             if source.container not in self._containers:
+                from orchestrator.adapters.container import ContainerExecutor  # noqa: PLC0415 - start-up
+
                 self._containers[source.container] = ContainerExecutor(self._docker, source.container)
             return self._containers[source.container]
+
+    @cached_property
+    def _docker(self) -> Daemon:
+        from orchestrator.adapters.container import Daemon  # noqa: PLC0415 - start-up
+
+        return Daemon()
 
     def _engines(self) -> dict[str, Engine]:
         used = {source.engine for service in self.config.services.values() for source in service.sources}
@@ -275,6 +284,6 @@ class App:
     def close(self) -> None:
         """Close what was opened, and give the terminal back."""
         self.progress.close()
-        self._docker.close()
-        with contextlib.suppress(KeyError):
-            self.__dict__["catalog"].close()
+        for name in ("_docker", "catalog"):
+            with contextlib.suppress(KeyError):
+                self.__dict__[name].close()
