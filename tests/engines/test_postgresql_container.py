@@ -5,6 +5,7 @@ everybody in, a password for those who come over the network, and tools that run
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,14 @@ from orchestrator.adapters.container import ContainerExecutor
 from orchestrator.engines.postgresql import ENGINE, Options
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.model.engine import Item, Source
-from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable, ToolMissing
+from orchestrator.model.errors import (
+    Precondition,
+    ResguardoError,
+    RestoreFailed,
+    RightsMissing,
+    ServerUnreachable,
+    ToolMissing,
+)
 from orchestrator.model.secret import Secret
 from tests.engines.conformance import HOSTILE, assert_told, errors, read_all, trailer_problem
 from tests.engines.recording import RecordingUndo
@@ -227,6 +235,25 @@ class TestFailures:
         undo.assert_clean()
         at = own.box.executor()
         good(data_item(source_of(own, database="shop"), at, undo), at, undo)
+
+    def test_container_killed_while_restoring(self, own: Inside, undo: RecordingUndo) -> None:
+        at = own.box.executor()
+        item = data_item(source_of(own, database="shop"), at, undo)
+        data = good(item, at, undo).data.replace(b"COPY public.bulk", b"SELECT pg_sleep(60);COPY public.bulk")
+
+        def kill() -> None:
+            while own.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != "1":
+                time.sleep(0.05)
+            own.box.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(RestoreFailed) as caught:
+            bring(item, data, "again", at, undo)
+        killer.join(20)
+        assert "'again' is still there" in str(caught.value)
+        assert caught.value.hint == 'DROP DATABASE "again"'
+        undo.assert_clean()
 
     def test_server_killed(self, own: Inside, undo: RecordingUndo) -> None:
         with self.under_way(own, undo) as dump:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import signal
 import subprocess
 import threading
@@ -400,6 +401,27 @@ class TestFailures:
         end: DumpEnd = dump.finish()
         assert end.error
         return end
+
+    def test_cut_at_random_places(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        seed = int.from_bytes(os.urandom(4))
+        print(f"seed {seed}")
+        chance = random.Random(seed)
+        for form in ("plain", "custom"):
+            item = data_item(source_of(own, database="shop", format=form), at, undo)
+            size = len(good(item, at, undo).data)
+            for place in sorted(chance.randrange(1, size - (2 << 20)) for _ in range(5)):
+                with ENGINE.dump(item, at, undo) as dump:
+                    data = b""
+                    while len(data) < place:
+                        data += os.read(dump.fd, min(1 << 16, place - len(data)))
+                    for process in undo.living():
+                        os.kill(process.pid, signal.SIGKILL)
+                    data += read_all(dump.fd)
+                    assert "signal 9" in dump.finish().error
+                assert form == "custom" or trailer_problem(data, dump.trailer)
+                with pytest.raises(RestoreFailed):
+                    bring(item, data, "again", at, undo)  # even where its digest is not known
+                assert "'again'" not in databases(own)
 
     def test_server_stopped_midway(self, own: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
         with self.under_way(own, at, undo) as dump:

@@ -247,6 +247,8 @@ class ContainerProc:
 
     def _finish(self) -> None:
         os.eventfd_write(self._wake, 1)
+        with suppress(OSError):  # input that nobody takes any more would be waited for
+            self._started.link.shutdown(socket.SHUT_RDWR)
         for thread in self._threads[1:]:
             thread.join()
         self._started.link.close()
