@@ -74,11 +74,11 @@ class Beside(threading.Thread, Generic[T]):
                 self._drop()
 
     def result(self, wait: Wait) -> T:
-        """Start it and wait for it. Raises Interrupted, and what the work raised."""
+        """Start it and wait for it. Raises what `wait` does, such as Interrupted, and what the work raised."""
         self.start()
         try:
             wait((self._over,), None)
-        except Interrupted:
+        except ResguardoError:
             self._give_up()
             raise
         self.join()

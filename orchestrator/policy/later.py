@@ -15,7 +15,7 @@ KEYS: frozenset[tuple[str, ...]] = frozenset(
         ("services", "*", "volumes"),
     }
 )
-ENGINES = frozenset({"mariadb", "mongodb", "redis"})
+ENGINES = frozenset({"mariadb", "redis"})
 JOBS = frozenset({"drill"})
 MOST_REPOSITORIES = 1
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +24,7 @@ from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.mongodb import ENGINE, Options
 from orchestrator.engines.mongodb.archive import Entry, Prelude, Reader, block, end, prelude
 from orchestrator.engines.mongodb.catalogue import from_json, to_json
-from orchestrator.engines.mongodb.connection import target_of
+from orchestrator.engines.mongodb.connection import connect, target_of
 from orchestrator.engines.mongodb.crc64 import crc64
 from orchestrator.engines.mongodb.mongodump import arguments
 from orchestrator.engines.mongodb.restore import MARK
@@ -35,13 +37,14 @@ from orchestrator.model.errors import (
     RestoreFailed,
     ServerUnreachable,
 )
-from orchestrator.model.execution import Executor
+from orchestrator.model.execution import Address, Executor
 from orchestrator.model.secret import Secret
 from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers import mongodump
 from tests.engines.servers.docker import Box
 from tests.engines.servers.mongodb import PASSWORD, ROOT, MongoServer, lacking
+from tests.engines.servers.relay import Relay
 from tests.engines.test_mongodb import content, drop_all, made, source_of
 
 TERM = b"\xff\xff\xff\xff"
@@ -730,3 +733,19 @@ def test_tls(certificates: Path, at: Executor, undo: RecordingUndo) -> None:
         assert good(next(item for item in facts.items if item.name == "shop"), at, undo).end.counts["things"] == 1
         with pytest.raises(ServerUnreachable):
             ENGINE.probe(source_of(own, tls={"ca": place["ca.pem"]}), at, undo)
+
+
+def test_a_socket_under_any_name(server: MongoServer, at: Executor, tmp_path: Path) -> None:
+    """The driver takes a path for a socket only if it ends in .sock; one inside a container has another name for us."""
+    before = set(os.listdir(tempfile.gettempdir()))
+    with Relay(str(tmp_path / "m.sock"), server.port):
+        fd = os.open(tmp_path / "m.sock", os.O_PATH)
+        try:
+            target = target_of(source_of(server, host=None, port=None, socket=str(tmp_path / "m.sock")), at)
+            for name in (str(tmp_path / "m.sock"), f"/proc/self/fd/{fd}"):
+                with connect(replace(target, reached=Address(socket=name))) as session:
+                    assert session.command("admin", {"ping": 1})["ok"] == 1
+        finally:
+            os.close(fd)
+    left = {name for name in set(os.listdir(tempfile.gettempdir())) - before if name.startswith("resguardo-mongodb-")}
+    assert not left

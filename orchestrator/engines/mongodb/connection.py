@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import quote
 
+from orchestrator.engines._guard import Beside
 from orchestrator.engines.mongodb.options import Options
 from orchestrator.model.engine import Source
 from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable
@@ -90,39 +94,6 @@ def _address(options: Options, at: Executor) -> Address:
     return Address(socket=path) if path else Address(options.host or "localhost", port)
 
 
-class _Asking(threading.Thread):
-    """One question to a server, asked in a thread of its own: no wait of the driver's ends when we are told to stop.
-
-    One that is given up ends by the driver's own limit; nobody looks at its answer.
-    """
-
-    def __init__(self, question: Callable[[], Any]) -> None:
-        super().__init__(name="mongodb-ask", daemon=True)
-        self._question = question
-        self.answer: Any = None
-        self.error: Exception | None = None
-        self.over = os.eventfd(0, os.EFD_CLOEXEC)
-        self._lock = threading.Lock()
-        self._open = 2  # those who still use `over`
-
-    def run(self) -> None:
-        """Ask, and say that it is over."""
-        try:
-            self.answer = self._question()
-        except expected_errors() as error:
-            self.error = error
-        finally:
-            os.eventfd_write(self.over, 1)
-            self.leave()
-
-    def leave(self) -> None:
-        """Close the descriptor when both sides have left."""
-        with self._lock:
-            self._open -= 1
-            if not self._open:
-                os.close(self.over)
-
-
 class Server:
     """A client of one server. Each answer has a limit of ours.
 
@@ -134,8 +105,9 @@ class Server:
         self._search = search
         self._patience = patience
         self._wait = target.wait
-        self._asking: _Asking | None = None
+        self._asking: Beside[Any] | None = None
         self._pem: int | None = None
+        self._folder: str | None = None
         self.client: MongoClient[dict[str, Any]] = self._client()
 
     def _client(self) -> MongoClient[dict[str, Any]]:
@@ -154,7 +126,7 @@ class Server:
             tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
         )
         client: MongoClient[dict[str, Any]] = MongoClient(
-            reached.socket or reached.host,
+            self._place(reached),
             reached.port or None,
             directConnection=not options.replica_set,
             readPreference=options.read_preference,
@@ -169,6 +141,17 @@ class Server:
             **self._tls(),
         )
         return client
+
+    def _place(self, reached: Address) -> str:
+        """Return an address in the driver's words. It knows a socket by an URI, and only if its path ends in .sock."""
+        path = reached.socket
+        if not path:
+            return f"[{reached.host}]" if ":" in reached.host else reached.host
+        if not path.endswith(".sock"):
+            self._folder = tempfile.mkdtemp(prefix="resguardo-mongodb-")
+            path = os.path.join(self._folder, "server.sock")
+            os.symlink(reached.socket, path)
+        return f"mongodb://{quote(path, safe='')}"
 
     def _tls(self) -> dict[str, Any]:
         tls = self.target.options.tls
@@ -193,20 +176,19 @@ class Server:
         Raises ServerUnreachable (gone, no answer in `limit` seconds), RightsMissing, ResguardoError, Interrupted. After
         those that did not wait for the answer see `settle`.
         """
-        asking = self._asking = _Asking(question)
-        asking.start()
+
+        def limited(fds: Iterable[int], _seconds: float | None) -> set[int]:
+            ready = self._wait(fds, limit)
+            if not ready:
+                text = f"{self.target.where}: no answer within {limit:g} s"
+                raise ServerUnreachable(text, "see what the server is waiting for")
+            return ready
+
+        self._asking = asking = Beside(question, lambda _answer: None, "mongodb-ask")
         try:
-            if not self._wait((asking.over,), limit):
-                hint = "see what the server is waiting for"
-                raise ServerUnreachable(f"{self.target.where}: no answer within {limit:g} s", hint)
-        finally:
-            asking.leave()
-        asking.join()
-        self._asking = None
-        if asking.error is not None:
-            raise explained(asking.error, self.target) from asking.error
-        answer: T = asking.answer
-        return answer
+            return asking.result(limited)
+        except expected_errors() as error:
+            raise explained(error, self.target) from error
 
     def command(self, database: str, command: dict[str, Any], limit: float = ANSWER_LIMIT) -> dict[str, Any]:
         """Run a command. Raises as `ask`."""
@@ -224,7 +206,7 @@ class Server:
 
     def settle(self, limit: float) -> None:
         """Wait for the answer to a question that was given up: it may still change something."""
-        if self._asking is not None:
+        if self._asking is not None and self._asking.is_alive():
             self._asking.join(limit)
 
     def steady(self) -> None:
@@ -242,6 +224,9 @@ class Server:
         pem, self._pem = self._pem, None
         if pem is not None:
             os.close(pem)
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def __enter__(self) -> Server:
         return self

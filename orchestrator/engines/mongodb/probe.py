@@ -33,7 +33,8 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         findings: list[Finding] = []
         for name in names:
             _readable(server, describe(server, name))
-            items.append(Item(source, name, EXTENSION, (moment.size_of(server, name) or 0) + _SMALL))
+            size = moment.size_of(server, name)
+            items.append(Item(source, name, EXTENSION, None if size is None else size + _SMALL))
             findings += _moments(server, options, name, hello, by_tool=path is not None)
         if options.globals:
             items, told = _with_globals(server, source, items, names)
