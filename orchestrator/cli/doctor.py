@@ -25,12 +25,13 @@ def command(ctx: CliContext, failpoints: bool) -> int:
     from orchestrator.cli.acting import open_app  # noqa: PLC0415
     from orchestrator.runs.doctor import examine  # noqa: PLC0415
 
-    findings = examine(open_app(ctx).box)
+    examined = examine(open_app(ctx).box)
+    findings = examined.findings
     if ctx.json:
         from orchestrator.report.bodies import Examined, ExaminedSubject  # noqa: PLC0415
 
         told = [ExaminedSubject(**vars(finding), subject=subject) for subject, finding in findings]
-        ctx.emit("doctor", Examined(told))
+        ctx.emit("doctor", Examined(told, examined.sources))
     else:
         for subject, finding in findings:
             ctx.say(

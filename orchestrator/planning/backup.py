@@ -13,16 +13,21 @@ from orchestrator.model.names import stored_name
 from orchestrator.model.ports import SourceHistory
 
 Route = Literal["paths", "staged", "stream"]
+TroubleKind = Literal["", "unreachable", "rights", "tool", "found"]
 SMALLEST_SHARE = 0.5  # a source under half of its usual size is worth a warning
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a source is not dumped: its message, what to do, and the exit code that it asks for (0: nobody wanted it)."""
+    """Why a source is not dumped: its message, what to do, and the exit code that it asks for (0: nobody wanted it).
+
+    kind: what a probe met: no server there, rights or a tool missing, or something in what it found; "" anything else.
+    """
 
     message: str
     hint: str | None
     exit_code: int
+    kind: TroubleKind = ""
 
 
 def skipped() -> Trouble:
@@ -128,6 +133,11 @@ def plan_points(
         PlannedPoint(service, tier, _sources(list(group), limits), parents.get((service, tier)))
         for (service, tier), group in groupby(ordered, key=_place)
     )
+
+
+def plan_source(probe: Probed) -> PlannedSource:
+    """Return what would be stored of one source, as far as it does not hang on the others."""
+    return _source(probe, 0, 0)[0]
 
 
 def _place(probe: Probed) -> tuple[str, str]:

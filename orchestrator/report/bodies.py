@@ -12,6 +12,7 @@ from orchestrator.model.execution import Finding
 from orchestrator.model.point import Point
 from orchestrator.model.record import Event, RestoredItem, RunRecord
 from orchestrator.planning.backup import BackupPlan
+from orchestrator.planning.preflight import Preflight
 from orchestrator.planning.restore import RestorePlan
 from orchestrator.planning.simulate import Simulation
 from orchestrator.planning.status import Status
@@ -161,6 +162,7 @@ class Examined:
     """Everything that a backup needs, as it was found."""
 
     findings: Sequence[ExaminedSubject]
+    sources: Sequence[Preflight] = ()
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from orchestrator.model.execution import Finding
 from orchestrator.model.point import Point, PointItem, PointSource
 from orchestrator.model.record import RestoredItem, RunRecord
 from orchestrator.planning.backup import BackupPlan, PlannedPoint, PlannedSource
+from orchestrator.planning.preflight import preflight
 from orchestrator.planning.restore import RestorePlan, RestoreStep
 from orchestrator.planning.retention import Decision
 from orchestrator.planning.simulate import Simulation
 from orchestrator.planning.tidy import RetentionPlan
+from orchestrator.report.preflight import preflight_text
 from orchestrator.report.run_text import causes_text
 from orchestrator.report.run_text import run_text as run_text  # noqa: PLC0414 - one door for all texts
 from orchestrator.report.table import fields, table
@@ -117,6 +119,7 @@ def plan_text(plan: BackupPlan, retention: RetentionPlan | None = None, seen: da
         ]
     )
     body = table(("SOURCE", "ITEM", "ENGINE", "TIER", "WAY", "ABOUT"), rows, right=(5,)) if rows else ""
+    seen_before = preflight_text([preflight(source) for point in plan.points for source in point.sources])
     notes = [_finding(found.level, "", found.message, found.hint) for found in plan.findings]
     for point in plan.points:
         for source in point.sources:
@@ -125,7 +128,7 @@ def plan_text(plan: BackupPlan, retention: RetentionPlan | None = None, seen: da
             if source.trouble:
                 notes.append(_finding("error", name, source.trouble.message, source.trouble.hint))
     foreseen = _foreseen(retention, seen) if retention else ""
-    return "\n\n".join(part for part in (head, body, "\n".join(notes), foreseen) if part)
+    return "\n\n".join(part for part in (head, seen_before, body, "\n".join(notes), foreseen) if part)
 
 
 def _foreseen(plan: RetentionPlan, seen: datetime | None) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 from orchestrator.model.engine import Source
 from orchestrator.model.point import Point, PointItem, PointSource, State
 from orchestrator.model.record import Event, Result, RunRecord, ServiceRecord
+from orchestrator.planning.backup import PlannedSource
+from orchestrator.planning.preflight import preflight
 from orchestrator.planning.restore import RestorePlan, RestoreStep
 from orchestrator.planning.retention import Decision
 from orchestrator.planning.status import RepositoryStatus, ServiceStatus, Status
@@ -28,6 +30,7 @@ class SourceName:
     name: str
     engine: str
     tier: str
+    container: str
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ class Standing:
 
 
 def _source(source: Source) -> SourceName:
-    return SourceName(source.id, source.service, source.name, source.engine, source.tier)
+    return SourceName(source.id, source.service, source.name, source.engine, source.tier, source.container)
 
 
 def _point(point: Point) -> RestorePoint:
@@ -342,6 +345,7 @@ VIEWS: Mapping[type, Callable[[Any], Any]] = {
 }
 # class → keys beside its fields, each with the function that gives it
 _EXTRAS: Mapping[type, Mapping[str, Callable[[Any], Any]]] = {
+    PlannedSource: {"preflight": preflight},
     RunRecord: {"seconds": _seconds},
     ServiceRecord: {"bytes": _bytes},
 }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from orchestrator.model.errors import Interrupted, ResguardoError
 from orchestrator.model.execution import Finding, Undo
 from orchestrator.model.repository import Repository
+from orchestrator.planning.backup import PlannedSource, Probed, plan_source
+from orchestrator.planning.preflight import Preflight, preflight
 from orchestrator.policy.secrets_used import secrets_used
-from orchestrator.report.units import age, count, duration, size
+from orchestrator.report.preflight import preflight_line
+from orchestrator.report.units import age, count
 from orchestrator.runs import identity
 from orchestrator.runs.beside import beside_data
 from orchestrator.runs.notify import without_channel
@@ -16,14 +22,23 @@ from orchestrator.runs.toolbox import Toolbox
 Examined = tuple[str, Finding]
 
 
-def examine(box: Toolbox) -> list[Examined]:
-    """Return (subject, finding) for each secret, restic, each repository, source and channel, and the outbox."""
+@dataclass(frozen=True)
+class Examination:
+    """What was found, by subject (a secret, restic, repository, source or channel, the outbox), and of each source."""
+
+    findings: tuple[Examined, ...]
+    sources: tuple[Preflight, ...]
+
+
+def examine(box: Toolbox) -> Examination:
+    """Look at everything."""
     found = _secrets(box)
     with box.looking() as undo:
         for repository in box.repositories.values():
             found += _repository(box, repository, undo)
-        found += _sources(box, undo)
-    return [*found, *_channels(box)]
+        probed = probe_all(box, box.sources, undo)
+    seen = [(each, plan_source(each)) for each in probed]
+    return Examination((*found, *_sources(seen), *_channels(box)), tuple(preflight(planned) for _, planned in seen))
 
 
 def _secrets(box: Toolbox) -> list[Examined]:
@@ -83,20 +98,14 @@ def _repository(box: Toolbox, repository: Repository, undo: Undo) -> list[Examin
         return [(subject, Finding("error", error.message, error.hint))]
 
 
-def _sources(box: Toolbox, undo: Undo) -> list[Examined]:
+def _sources(seen: Iterable[tuple[Probed, PlannedSource]]) -> list[Examined]:
     found: list[Examined] = []
-    for probed in probe_all(box, box.sources, undo):
+    for probed, planned in seen:
         if probed.trouble:
             found.append((probed.source.id, Finding("error", probed.trouble.message, probed.trouble.hint)))
         if probed.facts is None:
             continue
-        facts = probed.facts
-        known = sum(item.bytes or 0 for item in facts.items)
-        about = f", about {size(known)}" if known else ""
-        usual = f", usually {duration(probed.history.seconds)}" if probed.history else ""
-        words = ", ".join(word for word in (facts.server, facts.tool) if word)
-        message = f"reachable, {count(len(facts.items), 'item')}{about}{usual}" + (f" ({words})" if words else "")
-        found.append((probed.source.id, Finding("info", message)))
-        found += [(probed.source.id, finding) for finding in facts.findings]
+        found.append((probed.source.id, Finding("info", preflight_line(preflight(planned)))))
+        found += [(probed.source.id, finding) for finding in probed.facts.findings]
         found += [(probed.source.id, finding) for paths in probed.paths.values() for finding in paths.lacking]
     return found

@@ -11,6 +11,7 @@ from orchestrator.model.engine import Facts, Item, PathSet, Source
 from orchestrator.model.errors import Interrupted, ResguardoError
 from orchestrator.model.execution import Undo
 from orchestrator.planning.backup import Probed, Trouble, seen_through, with_excludes
+from orchestrator.planning.preflight import trouble_of
 from orchestrator.runs.toolbox import Toolbox
 
 SQLITE_COMPANIONS = ("", "-wal", "-shm", "-journal")
@@ -36,12 +37,12 @@ def probe(box: Toolbox, source: Source, undo: Undo) -> Probed:
             facts = replace(facts, image=at.image())
         wrong = next((finding for finding in facts.findings if finding.level == "error"), None)
         if wrong:
-            return Probed(source, trouble=Trouble(wrong.message, wrong.hint, 4), history=history)
+            return Probed(source, trouble=Trouble(wrong.message, wrong.hint, 4, "found"), history=history)
         return Probed(source, facts, paths=_paths(box, facts), history=history)
     except Interrupted:
         raise
     except ResguardoError as error:
-        return Probed(source, trouble=Trouble(error.message, error.hint, error.exit_code), history=history)
+        return Probed(source, trouble=trouble_of(error), history=history)
 
 
 def _paths(box: Toolbox, facts: Facts) -> Mapping[str, PathSet]:

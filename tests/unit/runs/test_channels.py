@@ -33,5 +33,5 @@ def test_a_channel_is_named_once(tmp_path: Path) -> None:
 
 def test_doctor_names_a_channel_once(tmp_path: Path) -> None:
     box = replace(deaf_box(tmp_path), repositories={}, no_secret=cast("Any", lambda _ref: None))
-    found = {subject: finding.message for subject, finding in examine(box)}
+    found = {subject: finding.message for subject, finding in examine(box).findings}
     assert found["channel ops"] == "no answer within 3 s"
