@@ -97,7 +97,7 @@ class Stopping:
 
     def swap(self, item: Item, to: str, kept: str, at: Executor, undo: RecordingUndo) -> Kept:
         if self._server.running:
-            self._server.client().save()
+            self._server.save()
             self._server.stop()
         return self._engine.swap(item, to, kept, at, undo)
 

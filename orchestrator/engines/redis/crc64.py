@@ -1,10 +1,10 @@
 """The checksum at the end of a snapshot: CRC-64 with Jones' polynomial, as Redis and Valkey compute it.
 
-A loop over bytes does 10 MB/s, so Python's long integers do the work, some hundred MB/s. The message is one number whose
-lowest bit is its first. 1 + y^2569 + y^2961 + … + y^5325 is a multiple of the polynomial (a test divides it), hence so is
-each of its squares, whose exponents are doubled. A bit may therefore be dropped when it is added to the bits at these
-distances behind it: so the first bits, thousands in one step, are folded into the next ones and cut off, until the few
-that are left are worth the loop.
+A loop over bytes does 10 MB/s, so Python's long integers do the work, some hundred MB/s. The message is one number
+whose lowest bit is its first. 1 + y^2569 + y^2961 + … + y^5325 is a multiple of the polynomial (a test divides it),
+hence so is each of its squares, whose exponents are doubled. A bit may therefore be dropped when it is added to the
+bits at these distances behind it: so the first bits, thousands in one step, are folded into the next ones and cut off,
+until the few that are left are worth the loop.
 """
 
 from __future__ import annotations

@@ -142,9 +142,10 @@ def _advice(refused: Refused) -> str:
 class Output:
     """What a program prints. marked: it may end with the mark, which is no part of the snapshot."""
 
-    def __init__(self, fd: int, proc: Proc, what: str, *, marked: bool) -> None:
+    def __init__(self, fd: int, proc: Proc, what: str, target: Target, *, marked: bool) -> None:
         self.began = datetime.now(UTC)
         self._fd = fd
+        self._target = target
         self._proc = proc
         self._what = what
         self._marked = marked
@@ -152,7 +153,7 @@ class Output:
 
     def pull(self) -> bytes:
         """See the port."""
-        while block := os.read(self._fd, BLOCK):
+        while block := self._read():
             if not self._marked:
                 return block
             self._held += block
@@ -167,6 +168,12 @@ class Output:
         rest, self._held = self._held, b""
         # The mark is 40 hexadecimal digits, and a snapshot's last bytes but eight are 0xff.
         return b"" if _HEX.fullmatch(rest) else rest
+
+    def _read(self) -> bytes:
+        if not self._target.wait((self._fd,), self._target.limit):
+            text = f"{self._what}: no byte within {self._target.limit:g} s"
+            raise DumpFailed(text, "see what the server is waiting for")
+        return os.read(self._fd, BLOCK)
 
     def stop(self) -> None:
         """See the port."""
@@ -229,7 +236,7 @@ def _printed(
             if stdin is not None:
                 os.close(stdin)
         stack.callback(proc.stop)
-        yield Output(read, proc, what, marked=marked)
+        yield Output(read, proc, what, place.target, marked=marked)
 
 
 def _memory(content: bytes) -> int:

@@ -106,6 +106,14 @@ class RedisServer:
             )
         return self._clients[database]
 
+    def save(self) -> None:
+        """Let it write its file, once a child that it has for a replica is gone."""
+        for _ in range(400):
+            if not self.client().info("persistence")["rdb_bgsave_in_progress"]:
+                break
+            time.sleep(0.025)
+        self.client().save()
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """SIGTERM lets it save what its settings tell; SIGKILL is a crash."""
         for client in self._clients.values():
