@@ -18,7 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 SHELL = "/bin/sh"
-SECRETS = 7  # most secrets of one tool: shells need not know descriptors of more than one digit, and 0 to 2 are taken
+# Most secrets of one tool: shells need not know descriptors of more than one digit, 0 to 2 are taken, and 9 is the way
+# out. It is open for writing before we hear "go": a pipe that nobody could write to any more would be at its end.
+SECRETS = 6
 GATE_FAILED = 124  # exit code of a gate that could not do its part and has said why on stderr
 NOT_RELEASED = 125
 
@@ -44,7 +46,7 @@ _FILLED = """s; exec {fd}<>"$f"; rm -f "$f" || exit 124; IFS= read -r l || exit 
 _RELEASED = """umask "$u"; set +C
 """
 _END = {
-    "direct": """if [ $m = direct ]; then echo "$t go"; exec "$@" >/proc/self/fd/0 </dev/null; fi
+    "direct": """if [ $m = direct ]; then exec 9>/proc/self/fd/0; echo "$t go"; exec "$@" >&9 9>&- </dev/null; fi
 exec "$@" </dev/null
 """,
     "none": """exec "$@" </dev/null

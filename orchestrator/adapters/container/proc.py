@@ -171,7 +171,7 @@ class ContainerProc:
     def begin(self, early: Sequence[tuple[int, bytes]] = ()) -> None:
         """Let the streams flow; `early` is what came with the greeting."""
         self._hand_on([(kind, memoryview(piece)) for kind, piece in early])
-        for thread in self._threads:
+        for thread in reversed(self._threads):  # the first one waits for the others
             thread.start()
 
     # --- the port ----------------------------------------------------------------------------------------------------

@@ -217,7 +217,8 @@ class DockerEngine:
         init: bool = False,
         **more: Any,
     ) -> Box:
-        """Run a container. mounts: folders, mounted at the same path, writable · memory: where a tmpfs is · network:
+        """Run a container. mounts: folders, mounted at the same path, writable · memory: where a tmpfs is, with the
+        mode of the image's folder (/data is everybody's) · network:
         bridge, host, none or container:ID · more: for the SDK's create_host_config.
         """
         self._count += 1
@@ -363,9 +364,9 @@ def _tools(tar: tarfile.TarFile) -> None:
 
 
 def _host(tar: tarfile.TarFile) -> None:
-    for folder in ("usr", "etc/alternatives", "root", "run", "var/lib", "var/run", "data"):
+    for folder in ("usr", "etc/alternatives", "root", "run", "var/lib", "var/run"):
         _folder(tar, folder, 0o755)
-    for folder in ("tmp", "var/tmp"):
+    for folder in ("tmp", "var/tmp", "data"):
         _folder(tar, folder, 0o1777)
     for name in ("bin", "sbin", "lib", "lib64"):
         if os.path.islink(f"/{name}"):
