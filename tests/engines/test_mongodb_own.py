@@ -562,6 +562,27 @@ def test_the_role_backup_suffices_to_dump(people: MongoServer, at: Executor, und
         assert "back" not in client.list_database_names()
 
 
+DOCUMENTED = ("restore", "readWriteAnyDatabase", "dbAdminAnyDatabase")
+
+
+def test_the_rights_that_are_documented_suffice(people: MongoServer, at: Executor, undo: RecordingUndo) -> None:
+    with people.client(login=True) as client:
+        client.admin.command("createUser", "least", pwd="least", roles=[{"role": "read", "db": "shop"}])
+        client.admin.command("createUser", "brings", pwd="brings", roles=list(DOCUMENTED))
+    try:
+        secrets = {"L": "least", "B": "brings"}
+        users = {"user": "least", "password": {"env": "L"}, "restore_user": "brings", "restore_password": {"env": "B"}}
+        source = known(people, secrets, database="shop", globals=False, **users)
+        (item,) = ENGINE.probe(source, at, undo).items
+        taken = good(item, at, undo)
+        bring(item, taken.data, "back", at, undo)
+        assert not errors(ENGINE.verify(item, "back", taken.end.counts, at, undo))
+    finally:
+        with people.client(login=True) as client:
+            for name in ("least", "brings"):
+                client.admin.command("dropUser", name)
+
+
 def test_another_user_restores(people: MongoServer, at: Executor, undo: RecordingUndo) -> None:
     secrets = {"BK": "bk", "RS": "rs"}
     both = {"user": "bk", "password": {"env": "BK"}, "restore_user": "rs", "restore_password": {"env": "RS"}}
