@@ -150,6 +150,17 @@ class TestTables:
         finally:
             shop.psql("DROP DATABASE again")
 
+    def test_what_is_left_out_is_not_expected(self, shop: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+        shop.psql("CREATE TABLE big AS SELECT repeat('x', 1000) FROM generate_series(1, 3000)", "shop")
+        try:
+            sizes = [
+                data_item(source_of(shop, database="shop", **given), at, undo).bytes or 0
+                for given in ({}, {"tables": ["*"]}, {"exclude_tables": ["big"]}, {"content": "schema"})
+            ]
+        finally:
+            shop.psql("DROP TABLE big", "shop")
+        assert min(sizes[:2]) > 3_000_000 > 600_000 > max(sizes[2:])
+
     @pytest.mark.parametrize("given", [{"tables": ["customer", "ordres"]}, {"exclude_tables": ["session", "logs.*"]}])
     def test_a_pattern_that_matches_nothing_is_an_error(
         self, given: Any, shop: PostgresServer, at: Executor, undo: RecordingUndo

@@ -48,6 +48,7 @@ SELECT
 _SUBSCRIPTIONS_HIDDEN = "(SELECT count(*) FROM pg_subscription s"
 
 
+_LEFT_OUT = "SELECT coalesce(sum(pg_table_size(name::regclass)), 0) FROM unnest(%s::text[]) name"
 _SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 _CLOSER = 32 << 20  # bytes of a database, indexes and all, from which its tables themselves are looked at
 _OUTSIDE = """
@@ -120,8 +121,9 @@ def _from_outside(session: Session, names: Sequence[str], options: Options) -> d
     """Look at small databases without a session in each: a superuser's rights are known, and they may be many."""
     if options.tables or options.exclude_tables or not session.value(_SUPERUSER):
         return {}
+    rows = options.content != "schema"
     return {
-        str(name): Look((), (), 0, int(subscriptions), max(0, int(size)), superuser=True)
+        str(name): Look((), (), 0, int(subscriptions), max(0, int(size)) * rows, superuser=True)
         for name, size, subscriptions in session.execute(_OUTSIDE, [list(names)])
         if size <= _CLOSER
     }
@@ -138,8 +140,10 @@ def _look(session: Session, name: str, options: Options) -> Look:
     wait = locks.limit(session, options.lock_timeout)
     with locks.told(session, name, options.lock_timeout):
         unreadable, hidden, large, subscriptions, size, *roles = session.execute(query, limit=wait)[0]
-    select(session, name, options)
-    return Look(unreadable or (), hidden or (), int(large), int(subscriptions), int(size), *map(bool, roles))
+        without = select(session, name, options).without
+        left = int(session.value(_LEFT_OUT, [sorted(without)], limit=wait)) if without else 0
+    size = 0 if options.content == "schema" else int(size) - left
+    return Look(unreadable or (), hidden or (), int(large), int(subscriptions), size, *map(bool, roles))
 
 
 def judge(name: str, look: Look, target: Target, version: int) -> Iterator[Finding]:
