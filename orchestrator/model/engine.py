@@ -166,13 +166,17 @@ class Original:
     findings: tuple[Finding, ...] = ()
 
 
+# What a restore makes: one file (or, of paths, what restic makes of them), a folder, or a database inside a server.
+Places = Literal["path", "folder", "server"]
+
+
 class Engine(Protocol):
     """Knows one kind of source. No method keeps state; all are called from worker threads."""
 
     name: str
     Options: type[Any]
     delivers: Literal["stream", "paths"]
-    places: Literal["path", "server"]  # a restore makes a path, or a database inside a server
+    places: Places
 
     def originals(self, source: Source) -> Mapping[str, str]:
         """Return item name → the live path or database that an in-place restore replaces; looks at options only.

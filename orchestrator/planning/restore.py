@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from orchestrator.model.engine import Places
 from orchestrator.model.errors import NoSuchPoint, UsageError
 from orchestrator.model.names import RESTORING, encode_item, kept_name
 from orchestrator.model.point import Point, PointItem, PointSource
@@ -34,11 +35,11 @@ class Where:
 
 @dataclass(frozen=True)
 class Living:
-    """What is known of a source as it is configured now. places: its engine restores to a path or into a server ·
-    original: the live path or database of each item, where it is known.
+    """What is known of a source as it is configured now. places: its engine restores to a file, to a folder or into a
+    server · original: the live path or database of each item, where it is known.
     """
 
-    places: Literal["path", "server"]
+    places: Places
     original: Mapping[str, str]
 
 
@@ -139,7 +140,7 @@ def _answered(steps: Sequence[RestoreStep], where: Where, living: Mapping[str, L
         hint = "choose one with --source, and --database where a source holds several"
         raise UsageError("--as gives one name, but several databases would be restored", hint)
     inside = [step for step in data if _places(step.source.name, living) == "server"]
-    outside = [step for step in data if _places(step.source.name, living) == "path"]
+    outside = [step for step in data if _places(step.source.name, living) != "server"]
     if where.name and outside:
         raise UsageError(f"--as names a database on its server, and {outside[0].source.name} is a path", "say --to DIR")
     if where.to and inside and not outside:
@@ -162,7 +163,7 @@ def _answered(steps: Sequence[RestoreStep], where: Where, living: Mapping[str, L
     ]
 
 
-def _places(source: str, living: Mapping[str, Living]) -> Literal["path", "server"]:
+def _places(source: str, living: Mapping[str, Living]) -> Places:
     alive = living.get(source)
     return alive.places if alive else "path"
 
@@ -183,19 +184,25 @@ def _step(
         return _server_step(point, source, item, where, original or item.name, now)
     if where.in_place:
         if not original:
-            raise UsageError(
-                f"{source.name} is not in services.yml any more: it has no place", "restore it with --to DIR"
-            )
+            raise UsageError(_placeless(source, item, alive), "restore it with --to DIR")
         folder, base = os.path.split(original.rstrip("/"))
         target = os.path.join(folder, f".{base}{RESTORING}{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
         return RestoreStep(point, source, item, target, original, kept_name(original.rstrip("/"), now))
     if not where.to:
         raise UsageError(f"{source.name} goes to a path, and none is given", "say --to DIR or --in-place")
     # Names in a manifest are checked when it is read; that they stay below the target is checked here once more.
-    if item.part == "paths":
+    if item.part == "paths" or (_places(source.name, living) == "folder" and item.role == "data"):
         return RestoreStep(point, source, item, _below(where.to, source.name))
     name = f"{source.name}{_item_part(source, item)}.{item.extension}"
     return RestoreStep(point, source, item, _below(where.to, name))
+
+
+def _placeless(source: PointSource, item: PointItem, alive: Living | None) -> str:
+    if alive is None:
+        return f"{source.name} is not in services.yml any more: it has no place"
+    if item.role == "globals":
+        return f"{source.name}: --globals creates what a running server lacks, and in place it is stopped"
+    return f"{source.name}: services.yml does not tell the folder that --in-place would replace"
 
 
 def _below(folder: str, name: str) -> str:

@@ -30,7 +30,7 @@ def beside_data(box: Toolbox, repository: Repository) -> tuple[Finding, ...]:
 
 def _paths(box: Toolbox, source: Source) -> Iterator[str]:
     engine = box.engines[source.engine]
-    if engine.places == "path":
+    if engine.places != "server":
         yield from getattr(source.options, "paths", None) or engine.originals(source).values()
 
 

@@ -14,7 +14,7 @@ from orchestrator.runs.toolbox import Toolbox
 def on_path(box: Toolbox, step: RestoreStep) -> bool:
     """Whether a step makes a file or folder, and not a database inside a server."""
     engine = box.engines.get(step.source.engine)
-    return engine is not None and engine.places == "path"
+    return engine is not None and engine.places != "server"
 
 
 def real_target(box: Toolbox, target: str) -> str:

@@ -72,7 +72,7 @@ def load_and_verify(box: Toolbox, service: str, picks: Picks, step: RestoreStep,
 def _load(box: Toolbox, item: Item, step: RestoreStep, undo: Undo) -> Loaded:
     engine, stored, name = box.engines[step.source.engine], step.item, item.source.id
     box.progress.start(name, stored.bytes)
-    own = engine.places == "path" and not step.original
+    own = engine.places != "server" and not step.original
     with (
         _folders(os.path.dirname(step.target)) if own else nullcontext(),
         RepositoryData(

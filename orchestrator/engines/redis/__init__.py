@@ -17,7 +17,7 @@ from orchestrator.engines.redis.probe import DATA_ITEM, probe
 from orchestrator.engines.redis.restore import original, restore, swap
 from orchestrator.engines.redis.users import restore_users, verify_users
 from orchestrator.engines.redis.verify import verify
-from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, Original, PathSet, Restored, Source
+from orchestrator.model.engine import Data, Dump, Facts, Item, Kept, Original, PathSet, Places, Restored, Source
 from orchestrator.model.errors import Bug
 from orchestrator.model.execution import Executor, Finding, Undo
 
@@ -28,7 +28,7 @@ class RedisEngine:
     name = "redis"
     Options: type[Any] = Options
     delivers: Literal["stream", "paths"] = "stream"
-    places: Literal["path", "server"] = "path"
+    places: Places = "folder"
 
     def originals(self, source: Source) -> Mapping[str, str]:
         """The server's data directory, where `directory` tells it."""

@@ -102,3 +102,34 @@ def test_one_database_of_many() -> None:
     with pytest.raises(UsageError) as caught:
         plan_restore("s", chosen, ["hub"], Where(name="back"), LIVING, NOW)
     assert "--database" in str(caught.value.hint)
+
+
+KEYS = PointSource(
+    "keys",
+    "redis",
+    "taken",
+    (
+        PointItem("dump", "dumps", SNAPSHOT, "/k", 100, DIGEST, extension="rdb"),
+        PointItem("users", "dumps", SNAPSHOT, "/u", 10, DIGEST, role="globals", extension="acl"),
+    ),
+)
+
+
+def test_what_becomes_a_folder_has_its_sources_name() -> None:
+    living = {"keys": Living("folder", {"dump": "/var/lib/keys"})}
+
+    def steps(where: Where) -> list[tuple[str, str]]:
+        plan = plan_restore("s", [point(NOW, sources=(KEYS,))], (), where, living, NOW)
+        return [(step.target, step.original) for step in plan.steps]
+
+    assert steps(Where(to="/back")) == [("/back/keys", "")]
+    assert steps(Where(to="/back", globals=True)) == [("/back/keys.users.acl", ""), ("/back/keys", "")]
+    assert steps(Where(in_place=True)) == [("/var/lib/.keys.restoring-20261103T090000Z", "/var/lib/keys")]
+    with pytest.raises(UsageError, match="running server"):
+        steps(Where(in_place=True, globals=True))
+
+
+@pytest.mark.parametrize(("living", "said"), [({}, "any more"), ({"keys": Living("folder", {})}, "does not tell")])
+def test_in_place_needs_a_place(living: dict[str, Living], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan_restore("s", [point(NOW, sources=(KEYS,))], (), Where(in_place=True), living, NOW)
