@@ -49,7 +49,8 @@ def _itself(server: MariadbServer, database: str) -> Any:
 
 
 def _neutral(texts: list[str], database: str) -> list[str]:
-    return [text.replace(ident(database) + ".", "`?`.") for text in texts]
+    own = re.compile(r"('(?:[^'\\]|\\.)*')|" + re.escape(ident(database)) + r"\.")
+    return [own.sub(lambda match: match[1] or "`?`.", text) for text in texts]
 
 
 def rows(server: MariadbServer, database: str, table: str, *, past: bool) -> list[str]:

@@ -16,7 +16,7 @@ from orchestrator.model.errors import Precondition, ResguardoError, RightsMissin
 from orchestrator.model.secret import Secret
 from tests.engines.conformance import StreamConformance
 from tests.engines.mysql_content import content
-from tests.engines.servers.mariadb import PASSWORD, SUPERUSER, Kind, MariadbServer, ident
+from tests.engines.servers.mariadb import PASSWORD, SUPERUSER, MariadbServer, ident
 
 # What can be swapped; the rest is in test_mariadb_own.py.
 SCHEMA = r"""
@@ -30,8 +30,8 @@ CREATE TABLE orders (id bigint AUTO_INCREMENT PRIMARY KEY, customer int unsigned
   FOREIGN KEY (customer) REFERENCES customer (id) ON DELETE CASCADE)
 ;;
 CREATE TABLE `od``d "ta.b
-le` (`k'``
-INSERT INTO ``` varchar(60) PRIMARY KEY, v double) CHARSET latin1
+le` (k varchar(60) PRIMARY KEY, `v'``
+INSERT INTO ``` double) CHARSET latin1
 ;;
 CREATE TABLE measure (at date NOT NULL, v int, KEY (v)) PARTITION BY RANGE COLUMNS (at)
   (PARTITION a VALUES LESS THAN ('2026-02-01'), PARTITION b VALUES LESS THAN (MAXVALUE))
@@ -98,8 +98,6 @@ def made(server: MariadbServer, name: str, script: str = SCHEMA, *, large: bool 
 
 
 class MysqlConformance(StreamConformance):
-    places = ("host", "container")
-    kind: ClassVar[Kind]
     broken: ClassVar[Mapping[str, type[ResguardoError] | None]] = {
         "no such database": Precondition,
         "wrong password": RightsMissing,
@@ -208,3 +206,4 @@ class MysqlConformance(StreamConformance):
 
 class TestMariadb(MysqlConformance):
     engine_name = "mariadb"
+    places = ("host", "container")

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from orchestrator.engines._mysql.quoting import IDENT
+from orchestrator.engines._mysql.quoting import EITHER
 from orchestrator.engines._mysql.script import Piece, Script
 
-_DEFINER = rb"(?:/\*!\d+ DEFINER=" + IDENT + rb"@" + IDENT + rb"\*/ )?"
+_DEFINER = rb"(?:/\*!\d+ DEFINER=" + EITHER + rb"@" + EITHER + rb"\*/ )?"
 TRIGGER = re.compile(rb"\s*/\*!\d+ CREATE\*/ " + _DEFINER + rb"/\*!\d+ (?i:(?:OR REPLACE )?TRIGGER)\b")
 EVENT = re.compile(rb"\s*/\*!\d+ CREATE\*/ " + _DEFINER + rb"/\*!\d+ EVENT ")
 _ROUTINE = re.compile(
-    rb"\s*CREATE (?:DEFINER=" + IDENT + rb"@" + IDENT + rb" )?(?:AGGREGATE )?(PROCEDURE|FUNCTION|PACKAGE BODY|PACKAGE) "
+    rb"\s*CREATE (?:DEFINER=" + EITHER + rb"@" + EITHER + rb" )?(?:AGGREGATE )?"
+    rb"(PROCEDURE|FUNCTION|PACKAGE BODY|PACKAGE) "
 )
 _VIEW = re.compile(rb"\s*(?:--[^\n]*\n\s*)*/\*!50001 CREATE ALGORITHM=")
 _CREATE = re.compile(rb"(?:\s++|--[^\n]*+\n)*+CREATE (TABLE|SEQUENCE) ")

@@ -199,12 +199,14 @@ def failure(end: Exit, what: str) -> str:
 def reason_of(end: Exit) -> str:
     """Return the line of a program that tells its error; other lines may hold rows."""
     lines = [line for line in end.stderr_tail.splitlines() if "rror" in line or "ERROR" in line or "ouldn't" in line]
+    lines.sort(key=lambda line: "Warning" in line)
     return one_line(lines[0])[:500] if lines else ""
 
 
 _KNOWN = (
     ("Lost connection", "see the server's log: it was stopped, or the session was ended"),
     ("server has gone away", "see the server's log: it was stopped, or the session was ended"),
+    ("execute command denied", "a view runs a function as who asks: GRANT EXECUTE ON the database, too"),
     ("denied", "grant the user what it lacks: see docs/databases/mariadb.md"),
     ("Table definition has changed", "tables were changed during the dump: run it again when nothing alters them"),
     ("references invalid", "mend or drop the view: SHOW CREATE VIEW shows it"),

@@ -12,6 +12,7 @@ from orchestrator.model.execution import Finding
 
 _LOOK_LIMIT = 300.0
 _FEW = 5
+_TEXT = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
 _BODIES = {
     "view": """SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION, DEFINER FROM information_schema.VIEWS
         WHERE TABLE_SCHEMA = %s""",
@@ -37,7 +38,9 @@ def look(session: Session, old: str, new: str) -> list[Finding]:
             if schema != new:
                 continue
             definers.setdefault(str(definer), f"{kind} {name!r}")
-            if old != new and pattern.search(str(body or "")):
+            # The server writes a view itself: what is in its texts names nothing.
+            text = _TEXT.sub("''", str(body or "")) if kind == "view" else str(body or "")
+            if old != new and pattern.search(text):
                 named.append(f"{kind} {name!r}")
     return [*_of_names(named, old, new), *_of_definers(session, definers, new)]
 

@@ -66,7 +66,9 @@ def look(session: Session, name: str, options: Options, grants: Grants | None = 
     """List a database. Raises RightsMissing when a dump of it would lack something without a word."""
     found = inventory.take(session, name)
     routines = len(found.names("procedures", "functions", "packages", "package bodies"))
-    rights.refuse_lacking(grants or grants_of(session), session.server, name, routines, options)
+    held = grants or grants_of(session)
+    rights.refuse_lacking(held, session.server, name, routines, options)
+    rights.refuse_unseen_views(session, held, name, found.names("views"), options)
     return found
 
 

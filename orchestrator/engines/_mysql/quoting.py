@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 IDENT = rb"`(?:[^`]|``)*+`"
+EITHER = rb"(?:" + IDENT + rb'|"(?:[^"]|"")*+")'  # of something made under sql_mode ANSI_QUOTES
 _PLAIN = re.compile(r"[A-Za-z_$][\w$]*")
 
 
@@ -20,7 +21,8 @@ def literal(text: str) -> str:
 
 def unquoted(name: bytes) -> str:
     """Return a quoted identifier's own text."""
-    return name[1:-1].replace(b"``", b"`").decode("utf-8", "surrogateescape")
+    quote = name[:1]
+    return name[1:-1].replace(quote * 2, quote).decode("utf-8", "surrogateescape")
 
 
 def key(table: str) -> str:

@@ -121,7 +121,7 @@ class _Loading:
     def _argv(self) -> list[str]:
         options = ["--batch", "--default-character-set=utf8mb4", "--max-allowed-packet=1G", "--skip-reconnect"]
         # The client's own commands (a shell, another file) are off: a dump's text must not reach them.
-        options += ["--binary-mode", "--local-infile=0"]
+        options += ["--binary-mode", "--local-infile=0", "--comments"]  # comments: also those in bodies
         return [self.tool.path, "--defaults-file={secret:client}", *options, f"--database={self.to}"]
 
     def _judge(self, end: Exit) -> None:

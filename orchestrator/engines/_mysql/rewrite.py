@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.engines._mysql.census import EVENT, TRIGGER
-from orchestrator.engines._mysql.quoting import IDENT, ident, unquoted
+from orchestrator.engines._mysql.quoting import EITHER, IDENT, ident, unquoted
 from orchestrator.engines._mysql.script import NotUnderstoodError, Piece, Script
 
 _SPACE = rb"(?:\s++|/\*.*?\*/|--[ \t][^\n]*\n|\#[^\n]*\n)++"
@@ -52,7 +52,7 @@ _TRIGGER_HEAD = re.compile(
 )
 _EVENT_HEAD = re.compile(
     rb"(?P<begin>EVENT (?P<name>"
-    + IDENT
+    + EITHER
     + rb") ON SCHEDULE (?:EVERY (?:'[^']*'|\S+) [A-Z_]+(?: STARTS '[^']*')?(?: ENDS '(?P<ends>[^']*)')?"
     + rb"|AT '(?P<at>[^']*)') ON COMPLETION )(?P<keep>NOT PRESERVE|PRESERVE) "
     + rb"(?P<state>ENABLE|DISABLE ON SLAVE|DISABLE ON REPLICA|DISABLE)\b"
@@ -96,7 +96,8 @@ class Rewriter:
             return self._renamed(piece.raw) if self._old + b"." in piece.raw else piece.raw
         if EVENT.match(piece.raw):
             return self._event(piece.raw)
-        return self._trigger(piece.raw) if TRIGGER.match(piece.raw) else piece.raw
+        renamed = self._old != self._new
+        return self._trigger(piece.raw) if renamed and TRIGGER.match(piece.raw) else piece.raw
 
     def _renamed(self, raw: bytes) -> bytes:
         def change(match: re.Match[bytes]) -> bytes:
@@ -141,9 +142,7 @@ class Rewriter:
 
 
 def _bare(name: bytes) -> str:
-    if name.startswith(b'"'):
-        return name[1:-1].replace(b'""', b'"').decode("utf-8", "surrogateescape")
-    return unquoted(name) if name.startswith(b"`") else name.decode("utf-8", "surrogateescape")
+    return unquoted(name) if name.startswith((b"`", b'"')) else name.decode("utf-8", "surrogateescape")
 
 
 def joined(piece: Piece) -> bytes:

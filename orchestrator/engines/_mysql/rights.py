@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.engines._mysql.connection import Session
 from orchestrator.engines._mysql.grants import Grants
 from orchestrator.engines._mysql.options import ALL, Options
 from orchestrator.engines._mysql.quoting import ident
 from orchestrator.engines._mysql.server import Server
-from orchestrator.model.errors import RightsMissing
+from orchestrator.model.errors import Interrupted, ResguardoError, RightsMissing, ServerUnreachable
 from orchestrator.model.execution import Finding
 
 NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
@@ -38,6 +39,28 @@ def refuse_lacking(grants: Grants, server: Server, database: str, routines: int,
         f"database {database!r}: the user {grants.user} lacks {', '.join(what)}: a dump would lack objects silently",
         "; ".join(statements),
     )
+
+
+def refuse_unseen_views(
+    session: Session, grants: Grants, database: str, views: Sequence[str], options: Options
+) -> None:
+    """Refuse what the tools would stumble over: who asks for a view's columns must be allowed to run its functions.
+
+    Raises RightsMissing with the GRANT to run.
+    """
+    if grants.has("EXECUTE", database):
+        return
+    for view in views:
+        try:
+            session.execute(f"SHOW FIELDS FROM {ident(database, view)}")
+        except RightsMissing as error:
+            scope = "*.*" if options.database == ALL else f"{ident(_escaped(database))}.*"
+            text = f"database {database!r}: the user {grants.user} may not look into view {view!r}: {error.message}"
+            raise RightsMissing(text, f"GRANT EXECUTE ON {scope} TO {grants.user}") from error
+        except (ServerUnreachable, Interrupted):
+            raise
+        except ResguardoError:
+            continue  # a view that is broken: the tool tells
 
 
 def _escaped(database: str) -> str:

@@ -28,6 +28,7 @@ _BLANK = re.compile(rb"(?:\s++|--[^\n]*+\n)*+")
 _CODE = re.compile(rb"(?:\s++|--[^\n]*+\n)*+DELIMITER ;;\n")
 _CODE_ENDS = re.compile(rb"\s*+DELIMITER ;\n")
 _BEGIN = re.compile(rb"/\*!40000 ALTER TABLE (" + IDENT + rb") DISABLE KEYS \*/;")
+_AUTOCOMMIT = b"\nset autocommit=0;"  # mysqldump says it there, mariadb-dump before
 _WORDS = rb"(?:[^`()]|" + IDENT + rb")*+"
 _FIRST = re.compile(rb"\n(?:INSERT|REPLACE) ++(?:IGNORE )?+INTO " + IDENT + rb" (?:\(" + _WORDS + rb"\) )?+VALUES \(")
 _LONGEST_FIRST = 1 << 20  # bytes of a row's beginning: 4096 columns of 64 characters
@@ -110,6 +111,8 @@ class Script:
         mark = b"\n/*!40000 ALTER TABLE " + self._table + b" ENABLE KEYS */;"
         name = key(unquoted(self._table))
         if not self._first:
+            if self._buffer.startswith(_AUTOCOMMIT):
+                return Piece("statement", self._take(len(_AUTOCOMMIT)))
             if self._buffer.startswith(mark):
                 self._mode = "sql"
                 return Piece("rows", b"", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,14 @@ def _version(path: Path) -> str:
     return subprocess.run([path, "--version"], capture_output=True, check=False, timeout=30).stdout.decode().lower()
 
 
+def account() -> str:
+    """Who runs the server: its own account, which not every package makes."""
+    try:
+        return pwd.getpwnam("mysql").pw_name
+    except KeyError:
+        return "nobody"
+
+
 def ident(*names: str) -> str:
     return ".".join("`" + name.replace("`", "``") + "`" for name in names)
 
@@ -66,7 +75,7 @@ class MariadbServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: pymysql.Connection[Any] | None = None
         if os.geteuid() == 0:
-            shutil.chown(self.root, "mysql", "mysql")
+            shutil.chown(self.root, account())
 
     @property
     def pid(self) -> int:
@@ -187,7 +196,7 @@ class MariadbServer:
     def _as_owner(self, argv: Sequence[str]) -> list[str]:
         if os.geteuid() != 0:
             return [*argv]
-        return ["setpriv", "--reuid=mysql", "--regid=mysql", "--init-groups", *argv]
+        return ["setpriv", f"--reuid={account()}", f"--regid={pwd.getpwnam(account()).pw_gid}", "--init-groups", *argv]
 
     def _wait_ready(self) -> None:
         for _ in range(600):
