@@ -188,7 +188,7 @@ class HostIntake:
         said: dict[str, Any] = json.loads(message)
         self._bytes = said["bytes"]
         if "sha256" in said:
-            self._report = StreamReport(said["bytes"], said["sha256"], said["problem"])
+            self._report = StreamReport(said["bytes"], said["sha256"], said["problem"], said["waited"])
 
 
 def _earliest(*moments: float | None) -> float | None:

@@ -3,9 +3,9 @@
 restic executes it by path with a bare interpreter (`python -I -S pump.py SOCKET`), so this file imports nothing but the
 standard library. Over the private UNIX socket (SOCK_SEQPACKET) it receives the trailer as JSON and, beside it, the
 descriptor to read; it copies that to stdout and sends `{"bytes": n}` now and then, at the end
-`{"bytes": n, "sha256": hex, "problem": text}`. Then it waits: only `commit`, and only after a report without a
-problem, makes it exit 0. Anything else (another word, a closed socket, a restic that is gone) is exit 1, and restic
-drops the snapshot.
+`{"bytes": n, "sha256": hex, "problem": text, "waited": seconds}`. Then it waits: only `commit`, and only after a
+report without a problem, makes it exit 0. Anything else (another word, a closed socket, a restic that is gone) is exit
+1, and restic drops the snapshot.
 """
 
 from __future__ import annotations
@@ -61,14 +61,17 @@ def copy_checked(
     on_bytes: Callable[[int], None] | None = None,
     before_read: Callable[[], None] | None = None,
     cap: int | None = None,
+    write: Callable[[int, memoryview], None] | None = None,
 ) -> tuple[int, str, str]:
     """Copy to the end of `source`; return bytes, SHA-256 in hex, and the problem ("" when the check holds).
 
-    It stops early where going on is no use: at a wrong beginning, and after more than `cap` bytes.
+    It stops early where going on is no use: at a wrong beginning, and after more than `cap` bytes. `write` puts a
+    chunk into the target (`write_all`).
     Raises CannotWrite, OSError.
     """
     buffer = memoryview(bytearray(BUFFER))
     digest = hashlib.sha256()
+    put = write or write_all
     head = end = b""
     total = 0
     while True:
@@ -85,7 +88,7 @@ def copy_checked(
                 break
         digest.update(chunk)
         end = bytes(chunk[-check.tail :]) if count >= check.tail else (end + bytes(chunk))[-check.tail :]
-        write_all(target, chunk)
+        put(target, chunk)
         total += count
         if on_bytes is not None:
             on_bytes(total)
@@ -114,6 +117,7 @@ class Pump:
     def __init__(self, link: socket.socket) -> None:
         self._link = link
         self._next = 0.0
+        self._waited = 0.0
         self._sound = False
 
     def run(self) -> int:
@@ -132,11 +136,17 @@ class Pump:
 
     def _copy(self, source: int, check: Check) -> None:
         try:
-            total, digest, problem = copy_checked(source, 1, check, on_bytes=self._progress)
+            total, digest, problem = copy_checked(source, 1, check, on_bytes=self._progress, write=self._write)
             self._sound = not problem
-            self._link.send(json.dumps({"bytes": total, "sha256": digest, "problem": problem}).encode())
+            report = {"bytes": total, "sha256": digest, "problem": problem, "waited": round(self._waited, 3)}
+            self._link.send(json.dumps(report).encode())
         except OSError:  # restic or the owner is gone, or the source broke: no verdict can make this good
             os._exit(1)
+
+    def _write(self, target: int, chunk: memoryview) -> None:
+        began = time.monotonic()
+        write_all(target, chunk)
+        self._waited += time.monotonic() - began
 
     def _progress(self, total: int) -> None:
         now = time.monotonic()

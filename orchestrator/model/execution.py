@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Role = Literal["restic", "dump"]
@@ -196,11 +196,15 @@ class Trailer:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What a pump saw: bytes, SHA-256 (hex), and the trailer check's problem ("" when it holds)."""
+    """What a pump saw: bytes, SHA-256 (hex), and the trailer check's problem ("" when it holds).
+
+    waited: seconds that it could write nothing on, because its reader took nothing; the dump stood still meanwhile.
+    """
 
     bytes: int
     sha256: str
     problem: str = ""
+    waited: float = field(default=0.0, compare=False)
 
 
 class Intake(Protocol):

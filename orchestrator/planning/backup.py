@@ -15,6 +15,9 @@ from orchestrator.model.ports import SourceHistory
 Route = Literal["paths", "staged", "stream"]
 TroubleKind = Literal["", "unreachable", "rights", "tool", "found"]
 SMALLEST_SHARE = 0.5  # a source under half of its usual size is worth a warning
+# A dump that waited half of its time would have been over in half of it; for less than a few minutes no server minds.
+WAITED_SHARE = 0.5
+WAITED_LEAST = 300.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,22 @@ def shrunk(stored: int, history: SourceHistory | None) -> Finding | None:
     share = round(100 * stored / history.bytes) if history.bytes else 100
     return Finding(
         "warning", f"only {share} % of its usual size ({stored} of {history.bytes} bytes)", "look at the source"
+    )
+
+
+def slow_repository(waited: float, seconds: float, repository: str) -> Finding | None:
+    """Return a warning when a streamed dump mostly waited to be stored: its transaction is open all that time.
+
+    waited: seconds in which nothing could be handed on, of the `seconds` that the dump took.
+    """
+    if waited < WAITED_LEAST or waited < WAITED_SHARE * seconds:
+        return None
+    return Finding(
+        "warning",
+        f"the dump waited {waited / 60:.0f} of its {seconds / 60:.0f} minutes for repository {repository}; its "
+        "transaction, and what the server must keep for it, stayed open as long",
+        "raise staging.source and staging.max so that it is dumped first and stored then, raise restic.upload, lower "
+        "parallel, or make a nearer repository the first",
     )
 
 

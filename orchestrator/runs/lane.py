@@ -15,7 +15,7 @@ from orchestrator.model.failpoints import reach
 from orchestrator.model.names import encode_item
 from orchestrator.model.record import ItemRecord
 from orchestrator.model.repository import BackupEnd, Part, Repository, SnapshotTags
-from orchestrator.planning.backup import PlannedItem, PlannedPoint, PlannedSource, Trouble
+from orchestrator.planning.backup import PlannedItem, PlannedPoint, PlannedSource, Trouble, slow_repository
 from orchestrator.runs.emptied import emptied, remember
 from orchestrator.runs.outside import explained
 from orchestrator.runs.store import store_paths, store_stream
@@ -71,6 +71,8 @@ class Lane:
                 self.clocks.left(source),
                 lambda done: self.moved.update(source, item, done),
             )
+        slow = slow_repository(report.waited, monotonic() - began, self.repository.name)
+        end = replace(end, findings=(*end.findings, slow)) if slow else end
         self.took(source, item, report, end, began, wall, f"/{item.stored}", stored.snapshot)
         self.taken.snapshot(f"stream:{source.source.name}:{item.item.name}", stored)
 

@@ -29,6 +29,7 @@ class FakeIntake:
     argv: list[str]
     data: bytes = b""
     verdict: bool = False
+    waited: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
 
     def feed(self, fd: int, trailer: Trailer, **_: object) -> None:
@@ -41,7 +42,7 @@ class FakeIntake:
         return len(self.data)
 
     def report(self, **_: object) -> StreamReport:
-        return StreamReport(len(self.data), hashlib.sha256(self.data).hexdigest())
+        return StreamReport(len(self.data), hashlib.sha256(self.data).hexdigest(), waited=self.waited)
 
     def commit(self) -> None:
         self.verdict = True

@@ -14,12 +14,12 @@ from orchestrator.model.engine import Item, Source
 from orchestrator.model.errors import DeadlineExceeded, DiskFull, Precondition
 from orchestrator.model.execution import Undo
 from orchestrator.model.manifest import decode
-from orchestrator.planning.backup import PlannedItem, PlannedSource
+from orchestrator.planning.backup import PlannedItem, PlannedSource, slow_repository
 from orchestrator.runs import backup as runs
 from orchestrator.runs.data import RepositoryData, awaited
 from orchestrator.runs.outside import explained
 from orchestrator.runs.taken import Clocks, Moved
-from tests.unit.fakes import FakeEngine, FakeRepository, FakeUndo, box_of
+from tests.unit.fakes import FakeEngine, FakeIntake, FakeRepository, FakeUndo, box_of
 
 SOURCE = Source("shop", "main", "fake", "default", 60.0, None, cast("Any", None))
 ITEMS = tuple(PlannedItem(Item(SOURCE, name, "db"), "stream", f"{name}.db") for name in ("one", "two"))
@@ -78,6 +78,35 @@ def test_the_commit_may_wait_for_its_turn_as_long_as_it_takes(tmp_path: Path) ->
     assert runs.backup(box_of(tmp_path, repository, FakeEngine(), "main"), runs.BackupRequest()).exit_code == 0
     assert repository.deadlines["commit"] is None
     assert repository.deadlines["stream"] == pytest.approx(120, abs=2)
+
+
+class _Slow(FakeRepository):
+    """It takes bytes so slowly that a pump waits for it."""
+
+    waited: float = 0.0
+
+    def intake(self, _undo: object) -> FakeIntake:
+        made = super().intake(_undo)
+        made.waited = self.waited
+        return made
+
+
+@pytest.mark.parametrize(("waited", "said"), [(400.0, True), (299.0, False)])
+def test_a_repository_slower_than_the_dump_is_said(tmp_path: Path, waited: float, said: bool) -> None:
+    repository = _Slow()
+    repository.waited = waited
+    record = runs.backup(box_of(tmp_path, repository, FakeEngine(), "main"), runs.BackupRequest())
+    (source,) = record.services[0].sources
+    assert source.state == "taken"
+    assert ["waited 7 of its" in finding.message for finding in source.findings] == [True] * said
+
+
+def test_a_dump_that_takes_long_by_itself_is_not_the_repositorys_fault() -> None:
+    assert slow_repository(400, 801, "local") is None
+    found = slow_repository(400, 800, "local")
+    assert found is not None
+    assert "waited 7 of its 13 minutes for repository local" in found.message
+    assert found.level == "warning"
 
 
 def test_no_descriptors_for_a_commit_is_its_points_failure(tmp_path: Path) -> None:

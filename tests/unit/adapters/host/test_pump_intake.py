@@ -159,6 +159,30 @@ def test_bytes_that_trickle(intake: HostIntake, running: subprocess.Popen[bytes]
     assert intake.report(deadline=10) == StreamReport(len(data), hashlib.sha256(data).hexdigest())
 
 
+def test_a_slow_reader_is_told(intake: HostIntake) -> None:
+    with subprocess.Popen(intake.argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        fd = piped(DATA)
+        intake.feed(fd, TRAILER, deadline=10)
+        os.close(fd)
+        time.sleep(1)
+        assert process.stdout.read(len(DATA)) == DATA
+        assert intake.report(deadline=20).waited > 0.5
+        intake.commit()
+        assert process.wait(5) == 0
+
+
+def test_a_slow_dump_is_not_the_readers_fault(intake: HostIntake, running: subprocess.Popen[bytes]) -> None:
+    read, write = os.pipe()
+    intake.feed(read, TRAILER, deadline=10)
+    os.close(read)
+    os.write(write, DATA[:40])
+    time.sleep(1)
+    os.write(write, b"-- complete\n")
+    os.close(write)
+    assert intake.report(deadline=20).waited < 0.5
+
+
 def test_progress_and_a_frozen_producer(intake: HostIntake, running: subprocess.Popen[bytes]) -> None:
     read, write = os.pipe()
     intake.feed(read, TRAILER, deadline=10)
