@@ -151,7 +151,6 @@ def made(server: MongoServer, name: str, *, large: bool = False) -> Iterator[str
 class TestByDriver(StreamConformance):
     engine_name = "mongodb"
     hostile = HOSTILE
-    places: ClassVar[tuple[str, ...]] = ("host", "container")
     broken: ClassVar[Mapping[str, type[ResguardoError] | None]] = {
         "no such database": Precondition,
         "wrong password": RightsMissing,
@@ -304,11 +303,14 @@ class TestByDriver(StreamConformance):
             own.start()
 
 
+@pytest.mark.slow  # test_mongodb_container.py has the short form
+class TestByDriverInContainer(TestByDriver):
+    places = ("container",)
+
+
 @pytest.mark.slow  # each dump starts a Python; test_mongodb_own.py has the short form
 class TestByProgram(TestByDriver):
     """A program of mongodump's arguments and format reads the server: a stand-in, since that cannot be had."""
-
-    places = ("host",)
 
     @pytest.fixture(autouse=True)
     def _program(self, tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""A MongoDB server inside a container: reached by its address, dumped by our driver or by a program in there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymongo
+import pytest
+
+from orchestrator.engines.mongodb import ENGINE
+from orchestrator.model.engine import Item, Source
+from orchestrator.model.errors import ResguardoError, ServerUnreachable
+from orchestrator.model.secret import Secret
+from tests.engines.conformance import assert_told, errors, read_all
+from tests.engines.recording import RecordingUndo
+from tests.engines.servers.docker import Box, DockerEngine
+from tests.engines.servers.mongodb import PYTHON_BUILD, is_full, program
+from tests.engines.test_mongodb import Options, fill
+from tests.engines.test_mongodb_own import bring, good
+
+
+@pytest.fixture(scope="module")
+def command() -> list[str]:
+    """What starts the server inside; it keeps its data in memory."""
+    if is_full():
+        return [program(), "--bind_ip_all", "--dbpath=/data"]
+    return [program(), "--host", "0.0.0.0", "--port", "27017", "--storage-path", "/data/it", "--log-level", "WARNING"]
+
+
+@pytest.fixture
+def box(docker_engine: DockerEngine, command: list[str]) -> Iterator[Box]:
+    folders = {str(PYTHON_BUILD.parents[1]), os.path.realpath(PYTHON_BUILD.parents[1] / "bin" / "python")}
+    mounts = {str(Path(each).parents[1]) if "/bin/" in each else each for each in folders}
+    outside = [each for each in (mounts | {os.path.dirname(program())}) if not f"{each}/".startswith("/usr/")]
+    with docker_engine.container(command, memory=["/data"], mounts=outside) as made:
+        _ready(made)
+        yield made
+
+
+def _ready(box: Box) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            with pymongo.MongoClient(box.address, 27017, directConnection=True, serverSelectionTimeoutMS=300) as client:
+                client.admin.command("ping")
+                return
+        except pymongo.errors.PyMongoError:
+            time.sleep(0.05)
+    raise AssertionError(f"no server in {box.name}: {box.logs[-2000:]}")
+
+
+def filled(box: Box, *, large: bool = False) -> None:
+    with pymongo.MongoClient(box.address, 27017, directConnection=True) as client:
+        fill(client.shop, large=large)
+
+
+def source_of(box: Box, timeout: float = 60.0) -> Source:
+    given = {"container": box.name, "database": "shop", "globals": False}
+    options = Options.model_validate(given, context={"directory": "/"})
+    secret = Secret("")
+    return Source("shop", "main", "mongodb", "default", timeout, options, lambda _reference: secret, container=box.name)
+
+
+def test_dumped_and_brought_back(box: Box, undo: RecordingUndo) -> None:
+    filled(box)
+    at = box.executor()
+    (item,) = ENGINE.probe(source_of(box), at, undo).items
+    taken = good(item, at, undo)
+    assert taken.end.counts["customer"] == 200
+    assert bring(item, taken.data, "back", at, undo).name == "back"
+    assert not errors(ENGINE.verify(item, "back", taken.end.counts, at, undo))
+
+
+def test_killed_under_a_dump(box: Box, undo: RecordingUndo) -> None:
+    filled(box, large=True)
+    at, item = box.executor(), Item(source_of(box), "shop", "archive")
+    with ENGINE.dump(item, at, undo) as dump:
+        assert os.read(dump.fd, 100)
+        box.kill()
+        read_all(dump.fd)
+        assert "the connection was lost" in dump.finish().error
+    with pytest.raises(ResguardoError) as caught:
+        ENGINE.probe(item.source, box.executor(), undo)
+    assert_told(caught.value)
+
+
+@pytest.mark.slow
+def test_paused_under_a_dump(box: Box, undo: RecordingUndo) -> None:
+    filled(box, large=True)
+    at, item = box.executor(), Item(source_of(box), "shop", "archive")
+    began = time.monotonic()
+    with ENGINE.dump(item, at, undo) as dump:
+        assert os.read(dump.fd, 100)
+        box.pause()
+        read_all(dump.fd)
+        assert dump.finish().error
+    assert time.monotonic() - began < 60
+    box.unpause()
+
+
+def test_a_server_that_is_not_there_is_told_with_its_container(
+    docker_engine: DockerEngine, undo: RecordingUndo
+) -> None:
+    with docker_engine.container(["/usr/bin/sleep", "infinity"]) as empty:
+        with pytest.raises(ServerUnreachable) as caught:
+            ENGINE.probe(source_of(empty), empty.executor(), undo)
+        assert empty.name in caught.value.message
+        assert_told(caught.value)
