@@ -15,7 +15,7 @@ KEYS: frozenset[tuple[str, ...]] = frozenset(
         ("services", "*", "volumes"),
     }
 )
-ENGINES = frozenset({"mariadb", "redis"})
+ENGINES = frozenset({"mariadb"})
 JOBS = frozenset({"drill"})
 MOST_REPOSITORIES = 1
 

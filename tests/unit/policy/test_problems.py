@@ -454,9 +454,9 @@ def _services(entry: str) -> str:
             ),
         ),
         (
-            _services("{engine: redis, host: x}"),
+            _services("{engine: mariadb, host: x}"),
             (
-                "services.yml:4:14: services.shop.databases.main.engine: the engine 'redis' is not available in this "
+                "services.yml:4:14: services.shop.databases.main.engine: the engine 'mariadb' is not available in this "
                 "version\nHINT: known engines: book, shelf"
             ),
         ),
