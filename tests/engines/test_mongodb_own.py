@@ -522,6 +522,17 @@ def test_a_snapshot_is_one(server: MongoServer, at: Executor, undo: RecordingUnd
     assert (counts["zlast"], counts["account"]) == (1, 20)
 
 
+def test_a_transaction_that_is_ended_is_told(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
+    with made(server, "shop", large=True), server.client() as client:
+        with ENGINE.dump(item_of(server, consistency="snapshot"), at, undo) as dump:
+            assert os.read(dump.fd, 100)
+            client.admin.command("killAllSessions", [])
+            read_all(dump.fd)
+            end_of = dump.finish()
+    assert "the server ended the transaction that was read" in end_of.error
+    assert "consistency" in (end_of.findings[0].hint or "")
+
+
 # --- rights and people -----------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.engines.mongodb import moment, mongodump, people
 from orchestrator.engines.mongodb.archive import MAGIC, TERM, block, end, prelude
 from orchestrator.engines.mongodb.catalogue import Described, absent, describe, exists
-from orchestrator.engines.mongodb.connection import Server, Target, connect, explained, target_of
+from orchestrator.engines.mongodb.connection import Server, Target, code_of, connect, explained, one_line, target_of
 from orchestrator.engines.mongodb.crc64 import crc64
 from orchestrator.engines.mongodb.options import Options
 from orchestrator.engines.mongodb.producing import Production, Sink
@@ -176,7 +176,8 @@ def _begun(server: Server, item: Item) -> tuple[list[Described], ClientSession |
     options: Options = item.source.options
     if options.consistency == "collection":
         return describe(server, item.name), None, ()
-    why = moment.why_not(server, item.name, server.command("admin", {"hello": 1}))
+    must = options.consistency == "snapshot"
+    why = moment.why_not(server, item.name, server.command("admin", {"hello": 1}), must=must)
     for _ in range(_AGAIN if why is None else 0):
         found = describe(server, item.name)
         try:
@@ -189,7 +190,7 @@ def _begun(server: Server, item: Item) -> tuple[list[Described], ClientSession |
         if describe(server, item.name) == found:  # else a collection may be missing in what is to be dumped
             return found, session, ()
         session.end_session()
-    if options.consistency == "snapshot":
+    if must:
         text = why.message if why else f"database {item.name!r}: others are changing its collections"
         raise Precondition(f"no snapshot can be had: {text}", why.hint if why else "try again later")
     return describe(server, item.name), None, (why,) if why else ()
@@ -206,6 +207,9 @@ def _read(sink: Sink, server: Server, found: Sequence[Described], session: Clien
         if session is not None:
             session.commit_transaction()
     except PyMongoError as error:
+        if session is not None and code_of(error) in moment.ENDED:
+            text = f"the server ended the transaction that was read: {one_line(error)}"
+            raise DumpFailed(text, "raise transactionLifetimeLimitSeconds, or set consistency to collection") from error
         raise explained(error, server.target) from error
 
 

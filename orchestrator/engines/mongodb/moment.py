@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from pymongo.client_session import ClientSession
 
 _LIFETIME = 60  # seconds, transactionLifetimeLimitSeconds when a server does not tell it
-_PACE = 10 << 20  # bytes a second that a dump surely makes: half of a slow disk's
+_PACE = 2 << 20  # bytes a second that a dump surely makes: it waits for the repository, which may be far away
 # mongod's codes for what cannot be had inside a transaction, in this order: illegal operation, command not supported,
 # invalid options, no snapshot, not inside a transaction, not at this level, not implemented
 _REFUSED = {20, 115, 72, 246, 263, 50768, 238}
+# what it says to one whose transaction it ended: no such transaction, it lasted too long, its snapshot is gone
+ENDED = {251, 290, 246, 239}
 _ALONE = "only a replica set has transactions; one member is enough for one"
 
 
@@ -51,17 +53,17 @@ def size_of(server: Server, database: str) -> int | None:
     return int(told) if told is not None else None
 
 
-def why_not(server: Server, database: str, hello: dict[str, Any]) -> Finding | None:
-    """Say why a database is not dumped inside one transaction, None where that can be tried."""
+def why_not(server: Server, database: str, hello: dict[str, Any], *, must: bool) -> Finding | None:
+    """Say why a database is not dumped inside one transaction, None where that can be tried. must: however large."""
     if hello.get("msg") == "isdbgrid":
         text = "a sharded cluster: each collection is of its own moment"
         return Finding("warning", text, "stop the balancer while it is dumped")
     if not hello.get("setName"):
         return Finding("info", "no replica set: each collection is of its own moment", _ALONE)
     seconds, size = lifetime(server), size_of(server, database)
-    if size is not None and size > seconds * _PACE:
+    if not must and size is not None and size > seconds * _PACE:
         text = f"database {database!r} is too large for a transaction of {seconds:g} s"
-        hint = "raise transactionLifetimeLimitSeconds on the server, or see docs/databases/mongodb.md"
+        hint = "set consistency to snapshot where the repository is fast, or raise transactionLifetimeLimitSeconds"
         return Finding("info", f"{text}: each collection is of its own moment", hint)
     return None
 

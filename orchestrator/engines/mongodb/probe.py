@@ -77,10 +77,11 @@ def _readable(server: Server, found: Sequence[Described]) -> None:
 def _moments(server: Server, options: Options, name: str, hello: dict[str, Any], *, by_tool: bool) -> Iterator[Finding]:
     if by_tool or options.consistency == "collection":
         return
-    why = moment.why_not(server, name, hello)
+    must = options.consistency == "snapshot"
+    why = moment.why_not(server, name, hello, must=must)
     if why is None:
         return
-    if options.consistency == "snapshot":
+    if must:
         raise Precondition(f"no snapshot can be had: {why.message}", why.hint)
     yield why
 
