@@ -62,7 +62,7 @@ def missing_rights(session: Session) -> Finding | None:
 def read(session: Session) -> dict[str, bytes]:
     """Return absolute path → content of each file that is there. Raises DumpFailed (too large), ResguardoError."""
     queries = [_MAIN, _INCLUDED]
-    if session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+    if session.superuser:
         queries += [_ALL_INCLUDED, *([_HBA_INCLUDED] if session.version >= _HBA_INCLUDES else [])]
     paths = {os.path.normpath(str(path)) for query in queries for (path,) in session.execute(query)}
     found: dict[str, bytes] = {}

@@ -93,6 +93,16 @@ class Session:
         """Server version as a number (150018)."""
         return self._connection.info.server_version
 
+    @property
+    def version_text(self) -> str:
+        """Server version as it says itself (15.18), without asking."""
+        return (self._connection.info.parameter_status("server_version") or "").partition(" ")[0]
+
+    @property
+    def superuser(self) -> bool:
+        """Whether the role is one, without asking: the server tells at the login."""
+        return self._connection.info.parameter_status("is_superuser") == "on"
+
     def execute(
         self, query: str | bytes, params: Sequence[Any] | None = None, *, limit: float = QUERY_LIMIT
     ) -> list[tuple[Any, ...]]:

@@ -37,9 +37,10 @@ class Holder:
         self._options = options
         self._until = monotonic() + limit
         session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # The clock is read before the snapshot is taken: the dump holds whatever was committed until then.
-        self.as_of: datetime = session.value("SELECT clock_timestamp()").astimezone(UTC)
-        self.snapshot = str(session.value("SELECT pg_export_snapshot()"))
+        # The snapshot is taken by the first query after BEGIN, so that it holds whatever was committed until BEGIN.
+        began, snapshot = session.execute("SELECT transaction_timestamp(), pg_export_snapshot()")[0]
+        self.as_of: datetime = began.astimezone(UTC)
+        self.snapshot = str(snapshot)
         self.properties = properties.read(session)
         self.selection: Selection = select(session, database, options)
         self._counts: dict[str, int] = {}

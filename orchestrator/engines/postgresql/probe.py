@@ -49,7 +49,6 @@ _SUBSCRIPTIONS_HIDDEN = "(SELECT count(*) FROM pg_subscription s"
 
 
 _LEFT_OUT = "SELECT coalesce(sum(pg_table_size(name::regclass)), 0) FROM unnest(%s::text[]) name"
-_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 _CLOSER = 32 << 20  # bytes of a database, indexes and all, from which its tables themselves are looked at
 _OUTSIDE = """
 SELECT d.datname, pg_database_size(d.oid) - coalesce((SELECT pg_database_size(t.oid) FROM pg_database t
@@ -79,7 +78,7 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
     target = target_of(source, at)
     first = options.maintenance if options.database == ALL or options.configuration else options.database
     with connect(target, first) as session:
-        version, text = session.version, str(session.value("SHOW server_version"))
+        version, text = session.version, session.version_text
         tools = choose(at, undo, version, options.tools)
         names = _names(session, options)
         unread = configuration.missing_rights(session) if options.configuration else None
@@ -93,7 +92,7 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
     findings = [finding for name in names for finding in judge(name, looks[name], target, version)]
     return Facts(
         _items(source, looks, names, configured=options.configuration and unread is None),
-        text.partition(" ")[0],
+        text,
         f"pg_dump {tools.version}",
         (
             *findings,
@@ -119,7 +118,7 @@ def _names(session: Session, options: Options) -> list[str]:
 
 def _from_outside(session: Session, names: Sequence[str], options: Options) -> dict[str, Look]:
     """Look at small databases without a session in each: a superuser's rights are known, and they may be many."""
-    if options.tables or options.exclude_tables or not session.value(_SUPERUSER):
+    if options.tables or options.exclude_tables or not session.superuser:
         return {}
     rows = options.content != "schema"
     return {
