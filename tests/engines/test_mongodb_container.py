@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.engines.mongodb import ENGINE
 from orchestrator.model.engine import Item, Source
-from orchestrator.model.errors import ResguardoError, ServerUnreachable
+from orchestrator.model.errors import ResguardoError, ServerUnreachable, ToolMissing
 from orchestrator.model.secret import Secret
 from tests.engines.conformance import assert_told, errors, read_all
 from tests.engines.recording import RecordingUndo
@@ -57,16 +57,18 @@ def filled(box: Box, *, large: bool = False) -> None:
         fill(client.shop, large=large)
 
 
-def source_of(box: Box, timeout: float = 60.0) -> Source:
-    given = {"container": box.name, "database": "shop", "globals": False}
+def source_of(box: Box, **more: str) -> Source:
+    given = {"container": box.name, "database": "shop", "globals": False} | more
     options = Options.model_validate(given, context={"directory": "/"})
     secret = Secret("")
-    return Source("shop", "main", "mongodb", "default", timeout, options, lambda _reference: secret, container=box.name)
+    return Source("shop", "main", "mongodb", "default", 60.0, options, lambda _reference: secret, container=box.name)
 
 
 def test_dumped_and_brought_back(box: Box, undo: RecordingUndo) -> None:
     filled(box)
     at = box.executor()
+    with pytest.raises(ToolMissing, match=f"mongodump is not in container {box.name}"):
+        ENGINE.probe(source_of(box, dumper="mongodump"), at, undo)
     (item,) = ENGINE.probe(source_of(box), at, undo).items
     taken = good(item, at, undo)
     assert taken.end.counts["customer"] == 200

@@ -27,7 +27,7 @@ from orchestrator.engines.mongodb.catalogue import from_json, to_json
 from orchestrator.engines.mongodb.connection import connect, target_of
 from orchestrator.engines.mongodb.crc64 import crc64
 from orchestrator.engines.mongodb.mongodump import arguments
-from orchestrator.engines.mongodb.restore import MARK
+from orchestrator.engines.mongodb.restore import MARK, claim
 from orchestrator.model.engine import Item, Restored, Source
 from orchestrator.model.errors import (
     DataDamaged,
@@ -42,6 +42,7 @@ from orchestrator.model.secret import Secret
 from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers import mongodump
+from tests.engines.servers.cutting import CuttingProxy
 from tests.engines.servers.docker import Box
 from tests.engines.servers.mongodb import PASSWORD, ROOT, MongoServer, lacking
 from tests.engines.servers.relay import Relay
@@ -456,6 +457,26 @@ def test_a_killed_restore_is_recognised(server: MongoServer, at: Executor, undo:
     assert caught.value.hint == "when no restore is under way, drop it: db.getSiblingDB('back').dropDatabase()"
 
 
+def test_of_two_restores_one_is_refused(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
+    """Both saw that the name is free; the one that comes second leaves what the first has made."""
+    with connect(target_of(source_of(server), at)) as session:
+        claim(session, "back", "first")
+        with pytest.raises(RestoreFailed, match="another restore is making database 'back'"):
+            claim(session, "back", "second")
+    with server.client() as client:
+        assert client.back[MARK].find_one() == {"_id": 1, "by": "first"}
+
+
+def test_an_answer_that_is_lost_at_the_end(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
+    """The mark is gone, and nobody knows: the database is told of, not dropped."""
+    with CuttingProxy(server.port, b"drop\0", "after") as proxy:
+        with pytest.raises(RestoreFailed) as caught:
+            bring(Item(source_of(server, port=proxy.port), "shop", "archive"), archive(), "back", at, undo)
+        assert proxy.cut.is_set()
+    assert "'back' is there without a mark" in caught.value.message
+    assert databases(server) == ["back"]
+
+
 def test_what_expired_since_is_no_error(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
     with server.client() as client:
         client.shop.things.insert_many([{"_id": 1}, {"_id": 2}])
@@ -523,12 +544,15 @@ def test_a_snapshot_is_one(server: MongoServer, at: Executor, undo: RecordingUnd
 
 
 def test_a_transaction_that_is_ended_is_told(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
-    with made(server, "shop", large=True), server.client() as client:
-        with ENGINE.dump(item_of(server, consistency="snapshot"), at, undo) as dump:
-            assert os.read(dump.fd, 100)
-            client.admin.command("killAllSessions", [])
-            read_all(dump.fd)
-            end_of = dump.finish()
+    with (
+        made(server, "shop", large=True),
+        server.client() as client,
+        ENGINE.dump(item_of(server, consistency="snapshot"), at, undo) as dump,
+    ):
+        assert os.read(dump.fd, 100)
+        client.admin.command("killAllSessions", [])
+        read_all(dump.fd)
+        end_of = dump.finish()
     assert "the server ended the transaction that was read" in end_of.error
     assert "consistency" in (end_of.findings[0].hint or "")
 

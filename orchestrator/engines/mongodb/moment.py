@@ -60,6 +60,9 @@ def why_not(server: Server, database: str, hello: dict[str, Any], *, must: bool)
         return Finding("warning", text, "stop the balancer while it is dumped")
     if not hello.get("setName"):
         return Finding("info", "no replica set: each collection is of its own moment", _ALONE)
+    if not hello.get("isWritablePrimary", hello.get("ismaster", True)):
+        text = "no primary is asked: each collection is of its own moment"
+        return Finding("info", text, "give replica_set, so that the primary is found, or the primary's own address")
     seconds, size = lifetime(server), size_of(server, database)
     if not must and size is not None and size > seconds * _PACE:
         text = f"database {database!r} is too large for a transaction of {seconds:g} s"

@@ -31,7 +31,7 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
         refuse_existing(server, to)
         with Incoming(data, item.source.wait) as incoming:
             try:
-                _claim(server, to, token)
+                claim(server, to, token)
                 findings = _load(server, item, to, incoming.read)
             except (ResguardoError, OSError) as error:
                 server.settle(60.0)  # what was asked for may still be done
@@ -39,11 +39,15 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
     return Restored(to, tuple(findings))
 
 
-def _claim(server: Server, to: str, token: str) -> None:
+class _Taken(RestoreFailed):
+    """Somebody else is making a database of that name."""
+
+
+def claim(server: Server, to: str, token: str) -> None:
     """Make the database, and sign it: of two that want the same name one is refused."""
     told = server.command(to, {"insert": MARK, "documents": [{"_id": 1, "by": token}]})
     if told.get("writeErrors"):
-        raise RestoreFailed(f"another restore is making database {to!r}", _EXISTS)
+        raise _Taken(f"another restore is making database {to!r}", _EXISTS)
 
 
 def _load(server: Server, item: Item, to: str, read: Callable[[], bytes]) -> list[Finding]:
@@ -95,6 +99,9 @@ def _cleaned(error: ResguardoError | OSError, target: Target, to: str, token: st
         with connect(replace(target, wait=poll)) as server:
             if server.listed(to, {"find": MARK, "filter": {"_id": 1, "by": token}}):
                 server.command(to, {"dropDatabase": 1})
+            elif exists(server, to) and not isinstance(error, _Taken):  # its removal was the last that was asked for
+                text = f"{reason}; database {to!r} is there without a mark that it is not complete"
+                return RestoreFailed(text, f"see what it holds, or drop it: {dropping(to)}")
     except ResguardoError as left:
         text = f"{reason}; the half-made database {to!r} is still there: {left.message}"
         return RestoreFailed(text, dropping(to))
