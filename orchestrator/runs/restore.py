@@ -124,9 +124,10 @@ def restore(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> tupl
                 refuse_ours(box, request.service, planned)
                 for path in made:
                     undo.register(RemovePath(path))
-                half = HalfDone(box, request.service, undo)
-                _load_all(box, request, planned, undo, done, half)
-                _swap_all(box, request, planned, undo, done, half)
+                acting = _Acting(box, request, planned, undo, done, HalfDone(box, request.service, undo))
+                acting.load_all()
+                if request.where.in_place:
+                    acting.swap_all()
             except ResguardoError as failure:
                 error = failure
                 done = _not_swapped(planned, done)
@@ -137,74 +138,76 @@ def restore(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> tupl
         return finish_run(box, record, about=request.service), tuple(done)
 
 
-def _load_all(
-    box: Toolbox,
-    request: RestoreRequest,
-    planned: RestorePlan,
-    undo: Undo,
-    done: list[RestoredItem],
-    half: HalfDone,
-) -> None:
-    for step in planned.steps:
-        failed = [item for item in done if item.source == step.source.name and item.state == "failed"]
-        if failed:
-            done.append(_item(step, "skipped", error=f"{failed[0].item} of the same source failed"))
-            continue
-        reach("restore.started")
-        half.loading(step)
-        done.append(_load_one(box, request, step, undo))
-        half.loaded(step, whole=done[-1].state == "restored")
-        box.progress.finish(f"{request.service}/{step.source.name}", done[-1].state)
+@dataclass(frozen=True)
+class _Acting:
+    """A restore under way. done: how each step ended so far."""
 
+    box: Toolbox
+    request: RestoreRequest
+    planned: RestorePlan
+    undo: Undo
+    done: list[RestoredItem]
+    half: HalfDone
 
-def _load_one(box: Toolbox, request: RestoreRequest, step: RestoreStep, undo: Undo) -> RestoredItem:
-    """Bring one item back; any failure but an interruption becomes its state. Raises Interrupted."""
-    began = monotonic()
-    try:
-        loaded = load_and_verify(box, request.service, request.picks, step, undo)
-    except Interrupted:
-        raise
-    except (ResguardoError, OSError) as error:
-        known = error if isinstance(error, ResguardoError) else explained(error, step.target)
-        return _item(step, "failed", error=known.message, hint=known.hint, exit_code=known.exit_code)
-    back = _item(step, "restored", findings=loaded.findings, seconds=round(monotonic() - began, 3))
-    return replace(back, bytes=loaded.bytes)
+    def load_all(self) -> None:
+        """Bring every item back under its new name."""
+        for step in self.planned.steps:
+            failed = [item for item in self.done if item.source == step.source.name and item.state == "failed"]
+            if failed:
+                self.done.append(_item(step, "skipped", error=f"{failed[0].item} of the same source failed"))
+                continue
+            reach("restore.started")
+            self.half.loading(step)
+            self.done.append(self._load(step))
+            self.half.loaded(step, whole=self.done[-1].state == "restored")
+            self.box.progress.finish(f"{self.request.service}/{step.source.name}", self.done[-1].state)
 
-
-def _swap_all(
-    box: Toolbox,
-    request: RestoreRequest,
-    planned: RestorePlan,
-    undo: Undo,
-    done: list[RestoredItem],
-    half: HalfDone,
-) -> None:
-    if not request.where.in_place:
-        return
-    stopped = "" if all(item.state == "restored" for item in done) else "nothing was swapped, since another part failed"
-    for place, step in swap_order(planned):
-        if not step.original or done[place].state != "restored":
-            continue
-        if stopped:
-            done[place] = replace(done[place], state="skipped", error=stopped, target=step.target)
-            continue
+    def _load(self, step: RestoreStep) -> RestoredItem:
+        """Bring one item back; any failure but an interruption becomes its state. Raises Interrupted."""
+        began = monotonic()
         try:
-            item = item_of(box, request.service, step)
-            half.swapping(step)
-            kept = box.engines[step.source.engine].swap(item, step.target, step.kept, box.at(item.source), undo)
-            half.swapped(step, kept)
-            found = (*done[place].findings, *kept.findings, *backed_up(box, step, kept))
-            done[place] = replace(done[place], target=step.original, kept=kept.name or "", findings=found)
-            reach("restore.swapped")
+            loaded = load_and_verify(self.box, self.request.service, self.request.picks, step, self.undo)
         except Interrupted:
             raise
         except (ResguardoError, OSError) as error:
-            half.unswapped(step)
-            known = error if isinstance(error, ResguardoError) else explained(error, step.original)
-            stopped = f"not swapped, since {step.source.name} could not be; what was swapped before stays so"
-            done[place] = replace(
-                done[place], state="failed", error=known.message, hint=known.hint, exit_code=known.exit_code
-            )
+            return _failed(_item(step, "failed"), error, step.target)
+        back = _item(step, "restored", findings=loaded.findings, seconds=round(monotonic() - began, 3))
+        return replace(back, bytes=loaded.bytes)
+
+    def swap_all(self) -> None:
+        """Put what came back into its original's place; nothing of it when a part did not come back."""
+        done = self.done
+        whole = all(item.state == "restored" for item in done)
+        stopped = "" if whole else "nothing was swapped, since another part failed"
+        for place, step in swap_order(self.planned):
+            if not step.original or done[place].state != "restored":
+                continue
+            if stopped:
+                done[place] = replace(done[place], state="skipped", error=stopped, target=step.target)
+                continue
+            try:
+                done[place] = self._swap(step, done[place])
+                reach("restore.swapped")
+            except Interrupted:
+                raise
+            except (ResguardoError, OSError) as error:
+                self.half.unswapped(step)
+                stopped = f"not swapped, since {step.source.name} could not be; what was swapped before stays so"
+                done[place] = _failed(done[place], error, step.original)
+
+    def _swap(self, step: RestoreStep, back: RestoredItem) -> RestoredItem:
+        item = item_of(self.box, self.request.service, step)
+        self.half.swapping(step)
+        engine = self.box.engines[step.source.engine]
+        kept = engine.swap(item, step.target, step.kept, self.box.at(item.source), self.undo)
+        self.half.swapped(step, kept)
+        found = (*back.findings, *kept.findings, *backed_up(self.box, step, kept))
+        return replace(back, target=step.original, kept=kept.name or "", findings=found)
+
+
+def _failed(item: RestoredItem, error: ResguardoError | OSError, where: str) -> RestoredItem:
+    known = error if isinstance(error, ResguardoError) else explained(error, where)
+    return replace(item, state="failed", error=known.message, hint=known.hint, exit_code=known.exit_code)
 
 
 def _not_swapped(planned: RestorePlan, done: Sequence[RestoredItem]) -> list[RestoredItem]:
@@ -222,8 +225,6 @@ def _item(
     state: str,
     *,
     error: str = "",
-    hint: str | None = None,
-    exit_code: int = 0,
     findings: Sequence[Finding] = (),
     seconds: float = 0.0,
 ) -> RestoredItem:
@@ -235,8 +236,6 @@ def _item(
         state,
         seconds=seconds,
         error=error,
-        hint=hint,
-        exit_code=exit_code,
         findings=tuple(findings),
     )
 
