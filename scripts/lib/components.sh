@@ -124,6 +124,8 @@ say_missing_components() {
         done
         has "$program" || warn "$program is missing (Debian: $package); tests that need it are skipped"
     done <<<"$COMPONENTS"
+    ! declare -F mongo_serves >/dev/null || mongo_serves ||
+        warn "no MongoDB server is there (mongod, or SecantusDB in .tools/mongo); tests that need it are skipped"
     restic_serves restic || compgen -G "$TOOLS/bin/restic-*" >/dev/null ||
         warn "no restic $RESTIC_MINIMUM or newer: most tests are skipped"
 }
