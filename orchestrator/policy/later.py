@@ -15,7 +15,7 @@ KEYS: frozenset[tuple[str, ...]] = frozenset(
         ("services", "*", "volumes"),
     }
 )
-ENGINES = frozenset({"mariadb"})
+ENGINES: frozenset[str] = frozenset()
 JOBS = frozenset({"drill"})
 MOST_REPOSITORIES = 1
 

@@ -50,7 +50,9 @@ def _itself(server: MariadbServer, database: str) -> Any:
 
 def _neutral(texts: list[str], database: str) -> list[str]:
     own = re.compile(r"('(?:[^'\\]|\\.)*')|" + re.escape(ident(database)) + r"\.")
-    return [own.sub(lambda match: match[1] or "`?`.", text) for text in texts]
+    found = [own.sub(lambda match: match[1] or "`?`.", text) for text in texts]
+    # MySQL remembers whether a column's character set was given or came from its collation: it is the same one.
+    return [re.sub(r"CHARACTER SET (\w+) (?=COLLATE \1_)", "", text) for text in found]
 
 
 def rows(server: MariadbServer, database: str, table: str, *, past: bool) -> list[str]:

@@ -155,7 +155,7 @@ MYSQL = (
     + r"""
 ;;
 CREATE TABLE modern (id int PRIMARY KEY, tags json, v int, KEY tag ((CAST(tags -> '$[*]' AS UNSIGNED ARRAY))),
-  KEY expr ((v + 1)), KEY gone (v) INVISIBLE, KEY down (v DESC), d text DEFAULT (uuid_to_bin('123e4567-e89b-12d3-a456-426614174000')))
+  KEY expr ((v + 1)), KEY gone (v) INVISIBLE, KEY down (v DESC), d varbinary(16) DEFAULT (uuid_to_bin('123e4567-e89b-12d3-a456-426614174000')))
 ;;
 INSERT INTO modern (id, tags, v) VALUES (1, '[1, 2]', 3), (2, '[]', NULL)
 ;;

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engines import mysql_own
 from tests.engines.servers.mariadb import MariadbServer
 from tests.engines.test_mariadb import MysqlConformance
 
@@ -18,3 +19,27 @@ def server() -> Iterator[MariadbServer]:
 
 class TestMysql(MysqlConformance):
     engine_name = "mysql"
+
+
+class TestRich(mysql_own.RichSuite):
+    pass
+
+
+class TestRights(mysql_own.RightsSuite):
+    pass
+
+
+class TestFailures(mysql_own.FailureSuite):
+    pass
+
+
+class TestAccounts(mysql_own.AccountsSuite):
+    pass
+
+
+class TestSwap(mysql_own.SwapSuite):
+    pass
+
+
+class TestCrash(mysql_own.CrashSuite):
+    pass
