@@ -17,11 +17,13 @@ from typing import Any
 
 from orchestrator.adapters.sentinel import append, boot_id, pid_namespace, start_of
 from orchestrator.model.errors import DataDamaged, DiskFull
-from orchestrator.model.execution import Action, KillProcess, PutBack, RemovePath, Tell
+from orchestrator.model.execution import Action, KillExec, KillProcess, PutBack, RemoveInside, RemovePath, Tell
 
 _KINDS: dict[str, Callable[..., Action]] = {
     "process": KillProcess,
+    "exec": KillExec,
     "remove": RemovePath,
+    "remove_inside": RemoveInside,
     "put_back": PutBack,
     "tell": Tell,
 }

@@ -30,6 +30,8 @@ LONGEST = 1 << 16  # bytes of one request; a path has at most 4096
 GRACE = 1.0  # seconds between asking and killing
 FROZEN = 0.3  # seconds after which a killed process is asked whether it is frozen
 KILLED = 5.0  # seconds that a killed process may take to go
+EXEC = "RESGUARDO_EXEC"  # names one program inside a container in its environment
+OURS = ".resguardo-"  # how the names begin of what is removed inside containers
 MARKER = "RESGUARDO_OWNER"  # names the owner in the environment of every child and its descendants
 
 Record = Mapping[str, Any]
@@ -134,18 +136,15 @@ def _wait(fds: Sequence[int], seconds: float) -> list[int]:
 
 
 def _is_doomed(pidfd: int) -> bool:
-    """Whether a killed process that is still there is one of a paused container: it will not run another instruction.
-
-    It ends when the container goes on. Not so one of this PID namespace, which may be at work in the kernel.
-    """
+    """Whether a killed process is one of a paused container: it runs no more, and ends when that goes on."""
     try:
-        with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
-            pid = dict(line.split(None, 1) for line in stream if len(line.split()) > 1)["Pid:"].strip()
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as stream:
-            said = dict(line.split(None, 1) for line in stream if len(line.split()) > 1)
-        pending = int(said["SigPnd:"], 16) | int(said["ShdPnd:"], 16)
+        with open(f"/proc/self/fdinfo/{pidfd}", "rb") as info:
+            pid = int(info.read().split(b"\nPid:")[1].split()[0])
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
+            said = dict(line.split(":", 1) for line in status if ":" in line)
+        pending = int(said["SigPnd"], 16) | int(said["ShdPnd"], 16)
         return bool(pending >> signal.SIGKILL - 1 & 1) and os.stat(f"/proc/{pid}/ns/pid").st_ino != pid_namespace()
-    except (OSError, KeyError, ValueError):
+    except (OSError, LookupError, ValueError):
         return False
 
 
@@ -160,6 +159,46 @@ def end(actions: Sequence[Record], first: int, mark: str, grace: float = GRACE) 
     for fd in {*leaders, *rest}:
         os.close(fd)
     return [f"{len(left)} processes of the run cannot be ended"] if left else []
+
+
+def _end_execs(actions: Sequence[Record]) -> None:
+    """Kill what was started inside containers; what the container engine is about to start is waited for."""
+    until = time.monotonic() + GRACE
+    while actions and time.monotonic() < until:
+        for pid, start in living().items():
+            if any(is_marked(pid, a["token"], EXEC) for a in actions) and (fd := open_process(pid, start)) is not None:
+                _signal([fd], signal.SIGKILL)
+                os.close(fd)
+        time.sleep(0.05)
+
+
+def remove_inside(action: Record) -> str:
+    """Remove a file or tree in a container's files, following no link on the way; return the problem."""
+    folder, name = os.path.split(action["path"])
+    problem = f"{action['path']} in {action['place']} cannot be removed"
+    if not name.startswith(OURS) or ".." in folder.split("/"):
+        return f"{problem}: it is not ours"
+    opened = []
+    try:
+        opened.append(os.open(f"/proc/{action['pid']}/root", os.O_PATH))
+        for part in filter(None, folder.split("/")):
+            opened.append(os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened[-1]))
+        if start_of(action["pid"]) != action["start"]:
+            raise FileNotFoundError  # it may be another process's root
+        try:
+            os.unlink(name, dir_fd=opened[-1])
+        except IsADirectoryError:
+            import shutil  # noqa: PLC0415 - seldom needed, and slow to import
+
+            shutil.rmtree(name, dir_fd=opened[-1])
+    except OSError as error:
+        gone = start_of(action["pid"]) != action["start"]
+        if not (action["volatile"] if gone else isinstance(error, FileNotFoundError)):
+            return f"{problem}: {'it does not run any more' if gone else error.strerror}"
+    finally:
+        for fd in opened:
+            os.close(fd)
+    return ""
 
 
 def remove_path(path: str) -> None:
@@ -216,9 +255,12 @@ def is_removable(path: str, prefixes: Iterable[str]) -> bool:
 
 
 def _remove(actions: Sequence[Record], prefixes: Sequence[str]) -> list[str]:
-    problems = []
+    problems: list[str] = []
     for action in reversed(actions):
         path = action["path"]
+        if action["kind"] == "remove_inside":
+            problems += filter(None, [remove_inside(action)])
+            continue
         if not is_removable(path, prefixes):
             problems.append(f"{path} is not ours to remove")
             continue
@@ -258,7 +300,8 @@ def undo(actions: Sequence[Record], owner: Record, prefixes: Sequence[str]) -> l
     mine = [a for a in here if a["pid_namespace"] == namespace]
     problems += end([a for a in mine if a["role"] == "restic"], signal.SIGINT, marker(owner))
     problems += end([a for a in mine if a["role"] != "restic"], signal.SIGTERM, marker(owner))
-    paths = [a for a in actions if a["kind"] == "remove"]
+    _end_execs([a for a in actions if a["kind"] == "exec"])
+    paths = [a for a in actions if a["kind"] in {"remove", "remove_inside"}]
     missing = _put_back([a for a in actions if a["kind"] == "put_back"])
     if problems:
         return problems + missing + [f"{a['path']} was kept: a process may still read it" for a in paths]

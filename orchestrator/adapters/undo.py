@@ -20,7 +20,7 @@ from orchestrator.adapters.journal import Journal, Owner
 from orchestrator.adapters.spawn import spawn
 from orchestrator.adapters.state import StateFolder
 from orchestrator.model.errors import DataDamaged, Precondition, ResguardoError
-from orchestrator.model.execution import Action, KillProcess, PutBack, RemovePath, Tell
+from orchestrator.model.execution import Action, KillProcess, PutBack, RemoveInside, RemovePath, Tell
 from orchestrator.model.failpoints import reach
 from orchestrator.model.names import RESTORING
 
@@ -83,6 +83,8 @@ class RunUndo:
         """
         if isinstance(action, RemovePath):
             return not action.path.startswith("/run/")
+        if isinstance(action, RemoveInside):
+            return not action.volatile
         return isinstance(action, (PutBack, Tell))
 
     def done(self, action_id: str) -> None:

@@ -26,11 +26,38 @@ class KillProcess:
 
 
 @dataclass(frozen=True)
+class KillExec:
+    """Undo: end what was started inside a container before its PID could be known; with the dumps.
+
+    token: in its environment as RESGUARDO_EXEC.
+    """
+
+    token: str
+    kind: Literal["exec"] = "exec"
+
+
+@dataclass(frozen=True)
 class RemovePath:
     """Undo: remove this file or directory tree of ours; never before all processes of the run are gone."""
 
     path: str
     kind: Literal["remove"] = "remove"
+
+
+@dataclass(frozen=True)
+class RemoveInside:
+    """Undo: remove this file or directory of ours in the files of a running container; in its turn as RemovePath.
+
+    path: resolved, as the container's processes see it; its last name begins with ".resguardo-" · pid, start: of the
+    container's first process · volatile: it lies in memory and goes with the container · place: for messages.
+    """
+
+    path: str
+    pid: int
+    start: int
+    volatile: bool
+    place: str
+    kind: Literal["remove_inside"] = "remove_inside"
 
 
 @dataclass(frozen=True)
@@ -58,7 +85,7 @@ class Tell:
     kind: Literal["tell"] = "tell"
 
 
-Action = KillProcess | RemovePath | PutBack | Tell
+Action = KillProcess | KillExec | RemovePath | RemoveInside | PutBack | Tell
 
 
 class Undo(Protocol):

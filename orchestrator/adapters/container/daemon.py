@@ -48,6 +48,7 @@ class Container:
     code: int = 0
     image: str = ""
     image_id: str = ""
+    user: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
     host_network: bool = False
@@ -205,6 +206,7 @@ def _container(raw: Mapping[str, Any]) -> Container:
         code=int(state.get("ExitCode") or 0),
         image=str(config.get("Image", "")),
         image_id=str(raw.get("Image", "")),
+        user=str(config.get("User", "")),
         env=dict(each.partition("=")[::2] for each in config.get("Env") or ()),
         addresses=tuple(dict.fromkeys(address for address in found if address)),
         host_network=mode == "host",

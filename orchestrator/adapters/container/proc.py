@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
-import stat
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.adapters import sentinel
 from orchestrator.adapters.container.daemon import Container, Daemon, NotThere, not_ready
 from orchestrator.adapters.container.frames import STDOUT, Frames
+from orchestrator.adapters.container.output import BUFFER, Output
 from orchestrator.adapters.interrupts import Interrupts, poll
 from orchestrator.adapters.process import Stderr
 from orchestrator.model.errors import Interrupted, ResguardoError, ServerUnreachable
 from orchestrator.model.execution import Exit, KillProcess
 from orchestrator.model.failpoints import reach
 
-BUFFER = 1 << 20
-PIPE = 1 << 20
 _LOOK = 1.0  # seconds between two looks at what does not tell by itself
 LOOK = 5.0  # seconds between two questions whether the container still runs
 PAUSED = 30.0  # seconds that a container may be paused while a tool runs inside
@@ -50,72 +47,6 @@ class Started:
     action: KillProcess
     source: int | None = None
     frames: Frames = field(default_factory=Frames)
-
-
-class Output:
-    """A descriptor that is written to without hanging in it: `wake` ends every wait."""
-
-    def __init__(self, fd: int | None, wake: int) -> None:
-        self._fd = None if fd is None else _own(fd)
-        self._wake = wake
-
-    @property
-    def is_open(self) -> bool:
-        """Whether somebody may still read what is written."""
-        return self._fd is not None
-
-    def write(self, pieces: Sequence[memoryview]) -> None:
-        """Write all; what nobody reads any more is dropped. Raises BrokenPipeError once, when the reader is gone."""
-        rest = [piece for piece in pieces if piece]
-        while rest and self._fd is not None and self._ready():
-            try:
-                written = os.writev(self._fd, rest[:512])
-            except BlockingIOError:
-                continue
-            except BrokenPipeError:
-                self.close()
-                raise
-            rest = _after(rest, written)
-
-    def splice(self, source: int) -> int:
-        """Move what is in the pipe `source` without looking at it; 0 at its end. Raises BrokenPipeError."""
-        while self._fd is not None and self._ready():
-            try:
-                return os.splice(source, self._fd, BUFFER, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
-            except BlockingIOError:
-                if not poll((source, self._wake), _LOOK):
-                    continue
-                if poll((self._wake,), 0):
-                    return 0
-        return 0
-
-    def _ready(self) -> bool:
-        poller = select.poll()
-        assert self._fd is not None  # noqa: S101 - asked before
-        poller.register(self._fd, select.POLLOUT)
-        poller.register(self._wake, select.POLLIN)
-        return all(fd != self._wake for fd, _ in poller.poll())
-
-    def close(self) -> None:
-        """Let the reader see the end."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-
-def _own(fd: int) -> int:
-    """Return a descriptor of our own; a pipe is opened anew, so that not to block is our own matter too."""
-    if stat.S_ISFIFO(os.fstat(fd).st_mode):
-        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    return os.dup(fd)
-
-
-def _after(pieces: list[memoryview], written: int) -> list[memoryview]:
-    for number, piece in enumerate(pieces):
-        if written < len(piece):
-            return [piece[written:], *pieces[number + 1 :]]
-        written -= len(piece)
-    return []
 
 
 class ContainerProc:
@@ -297,18 +228,27 @@ class ContainerProc:
             else:
                 os.write(self._stderr.fd, piece)
         self._stderr.trim()
-        with self._broken_pipe():
+        with self._told_of_no_reader():
             self._output.write(pieces)
 
-    def _broken_pipe(self) -> suppress:
-        return _Broken(self._started.action)
+    @contextmanager
+    def _told_of_no_reader(self) -> Iterator[None]:
+        """Let the tool know that nobody reads its output any more, as a pipe would."""
+        try:
+            yield
+        except BrokenPipeError:
+            fd = sentinel.open_process(self.pid, self._started.action.start)
+            if fd is not None:
+                with suppress(ProcessLookupError, PermissionError):
+                    signal.pidfd_send_signal(fd, signal.SIGPIPE)
+                os.close(fd)
 
     def _move(self) -> None:
         """Move the tool's output, which does not pass the Engine, to its end."""
         source = self._started.source
         assert source is not None  # noqa: S101 - the thread was made for it
         try:
-            with self._broken_pipe():
+            with self._told_of_no_reader():
                 while self._output.splice(source):
                     pass
         finally:
@@ -427,21 +367,3 @@ class ContainerProc:
     def _raise_changed(self, why: ResguardoError, hint: str | None = None) -> None:
         text = f"{why.message}, while {self._started.tool} ran inside it"
         raise ServerUnreachable(text, hint or why.hint) from why
-
-
-class _Broken(suppress):
-    """Nobody reads the tool's output any more: it is told as a pipe would tell it."""
-
-    def __init__(self, action: KillProcess) -> None:
-        super().__init__(BrokenPipeError)
-        self._action = action
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if kind is not None and issubclass(kind, BrokenPipeError):
-            fd = sentinel.open_process(self._action.pid, self._action.start)
-            if fd is not None:
-                with suppress(ProcessLookupError, PermissionError):
-                    signal.pidfd_send_signal(fd, signal.SIGPIPE)
-                os.close(fd)
-            return True
-        return False

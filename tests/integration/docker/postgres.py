@@ -14,10 +14,8 @@ DATA = "/data/db"
 _START = """
 set -e
 export PATH="$1:$PATH"
-echo "$2" >/tmp/pw
 initdb -N -D {data} -U postgres --encoding=UTF8 --locale=C.UTF-8 --auth=trust --auth-host=scram-sha-256 \
-  --pwfile=/tmp/pw >/dev/null
-rm /tmp/pw
+  --pwfile="$2" >/dev/null
 echo 'host all all all scram-sha-256' >>{data}/pg_hba.conf
 exec postgres -D {data} -c listen_addresses='*' -c unix_socket_directories=/tmp -c fsync=off -c shared_buffers=64MB
 """
@@ -26,9 +24,18 @@ exec postgres -D {data} -c listen_addresses='*' -c unix_socket_directories=/tmp 
 @contextmanager
 def postgres_in(engine: DockerEngine, sql: str = "", *, network: str = "bridge") -> Iterator[Box]:
     """A server in a container of its own, with a database `shop`. Its socket is in the container's /tmp."""
-    command = ["/usr/bin/bash", "-c", _START.format(data=DATA), "start", str(newest_binaries()), PASSWORD]
+    folder = engine.root / "password"
+    folder.mkdir(exist_ok=True)
+    (folder / "of-postgres").write_text(PASSWORD)
+    theirs = {"PGDATABASE": "wrong", "PGUSER": "wrong"}  # what must not redirect our tools
+    command = ["/usr/bin/bash", "-c", _START.format(data=DATA), "start", str(newest_binaries())]
     with engine.container(
-        command, user="postgres", memory=["/data"], network=network, env={"PGDATABASE": "wrong", "PGUSER": "wrong"}
+        [*command, str(folder / "of-postgres")],
+        user="postgres",
+        memory=["/data"],
+        mounts=[str(folder)],
+        network=network,
+        env=theirs,
     ) as box:
         until = time.monotonic() + 60
         while psql(box, "SELECT 1", "postgres", ok=False) != "1":

@@ -155,6 +155,7 @@ def test_a_namesake_is_never_used(docker_engine: DockerEngine, box: Box, undo: R
 
 
 @UNCLOSED
+@pytest.mark.parametrize("way", ["direct", pytest.param("stream", marks=pytest.mark.slow)])
 def test_the_engine_is_stopped_during_a_dump(undo: RunUndo, way: str) -> None:
     with DockerEngine() as engine:
         box = engine.container(["/bin/sleep", "1000"], image="tools")  # goes with the engine

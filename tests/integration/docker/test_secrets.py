@@ -28,7 +28,9 @@ def visible(engine: DockerEngine, box: Box, since: int) -> str:
     """Everything that others could look at: what the Engine tells, and every process's arguments and environment."""
     api = engine.client.api
     execs = [api.exec_inspect(each) for each in api.inspect_container(box.id)["ExecIDs"] or []]
-    events = list(api.events(since=since, until=int(time.time()) + 1, decode=True))
+    stream = api.events(since=since, until=int(time.time()) + 1, decode=True)
+    events = list(stream)
+    stream.close()
     assert execs
     assert any("exec_create" in event["Action"] for event in events)
     texts = [json.dumps(each, ensure_ascii=False) for each in (api.inspect_container(box.id), execs, events)]
