@@ -167,12 +167,27 @@ def copy(path: str, target: str, timeout: float) -> float:
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         as_of = time.time()
+        assert_whole_pages(path, source.execute("PRAGMA page_size").fetchone()[0])
         with closing(connect(target, "mode=rwc")) as image:
             image.execute("PRAGMA synchronous = OFF")
             image.execute("PRAGMA journal_mode = OFF")
             source.backup(image, pages=-1)
         source.execute("COMMIT")
     return as_of
+
+
+def assert_whole_pages(path: str, page: int) -> None:
+    """Refuse a file that was cut within its last page: SQLite reads zeros there, and its checks may not see it.
+
+    A checkpoint that makes the file longer may be seen half-way, so it is looked at again.
+    """
+    for _ in range(10):
+        size = os.stat(path).st_size
+        if size % page == 0:
+            return
+        time.sleep(0.1)
+    text = f"is cut: {size} bytes are no whole number of pages of {page}"
+    raise Trouble(text, "restore the newest restore point beside it and compare", "damaged")
 
 
 def leave_as_found(path: str) -> None:
