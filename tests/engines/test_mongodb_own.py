@@ -543,6 +543,20 @@ def test_a_snapshot_is_one(server: MongoServer, at: Executor, undo: RecordingUnd
     assert (counts["zlast"], counts["account"]) == (1, 20)
 
 
+def test_a_collection_that_is_renamed_meanwhile_is_told(
+    server: MongoServer, at: Executor, undo: RecordingUndo, tmp_path: Path
+) -> None:
+    """Read by name, it is there neither before nor after; without a snapshot nothing else would tell."""
+    with made(server, "shop", large=True), server.client() as client:
+        client.shop.zlast.insert_one({"_id": 1})
+        for more in ({"dumper": "driver"}, {"dumper": "mongodump", "tools": stand_in(tmp_path)}):
+            with ENGINE.dump(item_of(server, consistency="collection", **more), at, undo) as dump:
+                client.shop.zlast.rename("aaa")
+                read_all(dump.fd)
+                assert "renamed during the dump, such as 'aaa'" in dump.finish().error
+            client.shop.aaa.rename("zlast")
+
+
 def test_a_transaction_that_is_ended_is_told(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
     with (
         made(server, "shop", large=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.engines.mongodb.archive import BUCKETS, Entry, Namespace
@@ -16,12 +16,15 @@ INDEXES, VIEWS = "$indexes ", "$views"  # no collection has a name that begins w
 
 @dataclass(frozen=True)
 class Described:
-    """A collection. body: where its documents are read, None for a view · indexes: as listIndexes tells them."""
+    """A collection. body: where its documents are read, None for a view · indexes: as listIndexes tells them · uuid: it
+    keeps that under a new name; "" where the server tells none.
+    """
 
     entry: Entry
     options: Mapping[str, Any]
     indexes: tuple[Mapping[str, Any], ...] = ()
-    body: Namespace | None = field(default=None)
+    body: Namespace | None = None
+    uuid: str = ""
 
 
 def is_ours(name: str) -> bool:
@@ -63,13 +66,20 @@ def _described(server: Server, database: str, found: Mapping[str, Any], names: s
         told["uuid"] = bytes(uuid).hex() if isinstance(uuid, bytes) else uuid.hex
     told |= {"collectionName": name, "type": kind}
     entry = Entry(database, name, to_json(told), kind)
-    return Described(entry, options, indexes, None if is_view else (database, body))
+    return Described(entry, options, indexes, None if is_view else (database, body), str(told.get("uuid", "")))
 
 
 def _indexes(server: Server, database: str, name: str) -> Iterable[dict[str, Any]]:
     for index in server.listed(database, {"listIndexes": name}):
         index.pop("ns", None)
         yield index
+
+
+def renamed(before: Iterable[Described], after: Iterable[Described]) -> list[str]:
+    """Return new names of collections that had others before: read by name, they were there at neither time."""
+    names = {each.entry.collection for each in before}
+    known = {each.uuid for each in before if each.uuid}
+    return [each.entry.collection for each in after if each.uuid in known and each.entry.collection not in names]
 
 
 def to_json(document: Mapping[str, Any]) -> str:

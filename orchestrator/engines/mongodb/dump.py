@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from orchestrator.engines.mongodb import moment, mongodump, people
 from orchestrator.engines.mongodb.archive import MAGIC, TERM, block, end, prelude
-from orchestrator.engines.mongodb.catalogue import Described, absent, describe, exists
+from orchestrator.engines.mongodb.catalogue import Described, absent, describe, exists, renamed
 from orchestrator.engines.mongodb.connection import Server, Target, code_of, connect, explained, one_line, target_of
 from orchestrator.engines.mongodb.crc64 import crc64
 from orchestrator.engines.mongodb.options import Options
 from orchestrator.engines.mongodb.producing import Production, Sink
 from orchestrator.engines.mongodb.reading import raw
 from orchestrator.model.engine import Dump, DumpEnd, Item
-from orchestrator.model.errors import DumpFailed, Precondition
+from orchestrator.model.errors import DumpFailed, Interrupted, Precondition, ResguardoError
 from orchestrator.model.execution import Executor, Finding, Trailer, Undo
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ TOOL_VERSION = "resguardo"
 class MongoDump:
     """A dump under way; see orchestrator.model.engine.Dump.
 
-    moment: asked at the end: whether the dump is of one moment, and what to say of that.
+    moment: asked at the end: whether the dump is of one moment, and what to say of that. Raises DumpFailed.
     """
 
     fd: int
@@ -60,7 +60,12 @@ class MongoDump:
         if production.error:
             hint = Finding("error", production.error, production.hint or "see the server's log")
             return DumpEnd(error=f"{what}: {production.error}", findings=(hint,))
-        exact, findings = self.moment()
+        try:
+            exact, findings = self.moment()
+        except Interrupted:
+            raise
+        except ResguardoError as error:
+            return DumpEnd(error=f"{what}: {error.message}", findings=(Finding("error", error.message, error.hint),))
         return DumpEnd(counts=production.counts, counts_exact=exact, as_of=self.as_of, findings=tuple(findings))
 
 
@@ -98,7 +103,7 @@ class _Program:
 
 
 def _by_mongodump(stack: ExitStack, item: Item, program: _Program, server: Server) -> Dump:
-    as_of, oplog = moment.clock(server), moment.Oplog(server)
+    as_of, oplog, found = moment.clock(server), moment.Oplog(server), describe(server, item.name)
     given, secrets = mongodump.arguments(program.target, item.name)
     read, write = os.pipe()
     after = ExitStack()
@@ -128,11 +133,19 @@ def _by_mongodump(stack: ExitStack, item: Item, program: _Program, server: Serve
     stack.callback(production.close)
     stack.callback(proc.stop)
     production.start()
-    return MongoDump(production.sink.fd, _trailer(), item, production, as_of, lambda: _quiet(oplog, item.name))
+    return MongoDump(production.sink.fd, _trailer(), item, production, as_of, lambda: _quiet(server, oplog, found))
 
 
-def _quiet(oplog: moment.Oplog, database: str) -> tuple[bool, Sequence[Finding]]:
-    """Whether nobody wrote during a dump that has no snapshot: then it is of one moment all the same."""
+def _quiet(server: Server, oplog: moment.Oplog, found: Sequence[Described]) -> tuple[bool, Sequence[Finding]]:
+    """Whether nobody wrote during a dump that has no snapshot: then it is of one moment all the same.
+
+    Raises DumpFailed when a collection was renamed meanwhile, and may be missing.
+    """
+    database = found[0].entry.db if found else ""
+    known = {each.entry.collection for each in found}
+    new = {*oplog.renames(database), *renamed(found, describe(server, database) if found else ())}
+    if names := sorted(new - known):
+        raise DumpFailed(f"collections were renamed during the dump, such as {names[0]!r}", "dump it again")
     written = oplog.written(database)
     if written is False:
         return True, ()
@@ -162,7 +175,7 @@ def _by_driver(stack: ExitStack, item: Item, target: Target, looking: Server) ->
     def judged() -> tuple[bool, Sequence[Finding]]:
         if session is not None:
             return True, ()
-        exact, told = _quiet(oplog, item.name)
+        exact, told = _quiet(looking, oplog, found)
         return exact, () if exact else (*said, *told)
 
     production = Production(produce, after)

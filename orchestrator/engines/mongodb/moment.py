@@ -115,6 +115,18 @@ class Oplog:
             return None
         return newest and newest.get("ts")
 
+    def renames(self, database: str) -> list[str]:
+        """Return the names that collections were given since, as far as that is known."""
+        if self._before is None:
+            return []
+        command = {"find": "oplog.rs", "projection": {"o.to": 1}}
+        command["filter"] = {"ts": {"$gt": self._before}, "ns": f"{database}.$cmd", "o.to": {"$exists": True}}
+        try:
+            told = self._server.listed("local", command)
+        except (RightsMissing, ServerUnreachable):
+            return []
+        return [str(each["o"]["to"]).partition(".")[2] for each in told]
+
     def written(self, database: str) -> bool | None:
         """Whether the database was written to since; None where that is not known."""
         if self._before is None:
