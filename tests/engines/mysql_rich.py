@@ -7,11 +7,12 @@ CREATE TABLE customer (id int unsigned AUTO_INCREMENT PRIMARY KEY, name varchar(
   flags bit(5), feeling enum('a', 'b''q', 'c
 d'), sets set('x', 'y'), amount decimal(30, 10), day date, at datetime(6), ts timestamp(3) NULL, took time(2), y year,
   f float, g double, low varchar(100) GENERATED ALWAYS AS (lower(name)) STORED,
-  virt bigint GENERATED ALWAYS AS (amount + 1) VIRTUAL, secret int INVISIBLE DEFAULT 5, CHECK (amount < 1e9), KEY (name),
-  FULLTEXT (name)) CHARSET utf8mb4 COMMENT 'it''s \\ a
+  virt bigint GENERATED ALWAYS AS (amount + 1) VIRTUAL, secret int INVISIBLE DEFAULT 5, CHECK (amount < 1e9),
+  KEY (name), FULLTEXT (name)) CHARSET utf8mb4 COMMENT 'it''s \\ a
 comment'
 ;;
-CREATE TABLE zero (id int PRIMARY KEY, day date NOT NULL DEFAULT '0000-00-00', at datetime DEFAULT '0000-00-00 00:00:00')
+CREATE TABLE zero (id int PRIMARY KEY, day date NOT NULL DEFAULT '0000-00-00',
+  at datetime DEFAULT '0000-00-00 00:00:00')
 ;;
 CREATE TABLE orders (id bigint AUTO_INCREMENT PRIMARY KEY, customer int unsigned, total decimal(12, 2),
   FOREIGN KEY (customer) REFERENCES customer (id) ON DELETE CASCADE) AUTO_INCREMENT 4711
@@ -42,10 +43,11 @@ x` int)
 ;;
 INSERT INTO customer (name, doc, photo, flags, feeling, sets, amount, day, at, ts, took, y, f, g, secret) VALUES
   ('nämé 😀 ''q" \\ \n\r\0\Z `;', '{"a": [1, 2.5, {"b": null}], "ü": "\\n"}', x'00ff5c270a', b'10101', 'b''q', 'x,y',
-   1234.56789, '2026-01-01', '2026-01-01 01:02:03.123456', '2026-01-01 01:02:03.5', '-12:34:56.78', 2026, 1.5, 1e300, 7),
-  (');\n/*!40000 ALTER TABLE `customer` ENABLE KEYS */;\n', NULL, NULL, NULL, NULL, '', NULL, NULL, NULL, NULL, NULL, NULL,
-   NULL, NULL, NULL), ('-- Dump completed', '[]', '', b'0', 'a', NULL, -0.0000000001, '1000-01-01', '9999-12-31 23:59:59',
-   '1970-01-02 00:00:01', '838:59:59', 1901, -0.0, 5e-324, NULL)
+   1234.56789, '2026-01-01', '2026-01-01 01:02:03.123456', '2026-01-01 01:02:03.5', '-12:34:56.78', 2026, 1.5, 1e300,
+   7),
+  (');\n/*!40000 ALTER TABLE `customer` ENABLE KEYS */;\n', NULL, NULL, NULL, NULL, '', NULL, NULL, NULL, NULL, NULL,
+   NULL, NULL, NULL, NULL), ('-- Dump completed', '[]', '', b'0', 'a', NULL, -0.0000000001, '1000-01-01',
+   '9999-12-31 23:59:59', '1970-01-02 00:00:01', '838:59:59', 1901, -0.0, 5e-324, NULL)
 ;;
 INSERT INTO zero VALUES (1, '0000-00-00', '0000-00-00'), (2, '2026-00-15', '2026-01-00')
 ;;
@@ -155,7 +157,8 @@ MYSQL = (
     + r"""
 ;;
 CREATE TABLE modern (id int PRIMARY KEY, tags json, v int, KEY tag ((CAST(tags -> '$[*]' AS UNSIGNED ARRAY))),
-  KEY expr ((v + 1)), KEY gone (v) INVISIBLE, KEY down (v DESC), d varbinary(16) DEFAULT (uuid_to_bin('123e4567-e89b-12d3-a456-426614174000')))
+  KEY expr ((v + 1)), KEY gone (v) INVISIBLE, KEY down (v DESC),
+  d varbinary(16) DEFAULT (uuid_to_bin('123e4567-e89b-12d3-a456-426614174000')))
 ;;
 INSERT INTO modern (id, tags, v) VALUES (1, '[1, 2]', 3), (2, '[]', NULL)
 ;;

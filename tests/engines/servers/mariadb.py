@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -198,14 +199,19 @@ class MariadbServer:
             return [*argv]
         return ["setpriv", f"--reuid={account()}", f"--regid={pwd.getpwnam(account()).pw_gid}", "--init-groups", *argv]
 
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as line:
+            try:
+                line.connect(self.socket)
+                return bool(line.recv(1))  # the first byte of its greeting
+            except OSError:
+                return False
+
     def _wait_ready(self) -> None:
         for _ in range(600):
-            if os.path.exists(self.socket):
-                try:
-                    self.connect().close()
-                    return
-                except pymysql.MySQLError:
-                    pass  # it is still starting
+            if self._listens():
+                self.connect().close()
+                return
             time.sleep(0.05)
             if self._process is not None and self._process.poll() is not None:
                 break

@@ -454,13 +454,6 @@ def _services(entry: str) -> str:
             ),
         ),
         (
-            _services("{engine: mariadb, host: x}"),
-            (
-                "services.yml:4:14: services.shop.databases.main.engine: the engine 'mariadb' is not available in this "
-                "version\nHINT: known engines: book, shelf"
-            ),
-        ),
-        (
             _services("{engine: book, path: x, container: c}"),
             (
                 "services.yml:4:37: services.shop.databases.main.container: not available in this version\n"
