@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.site import Site
-from tests.engines.servers.redis import PASSWORD, RedisServer, content, functions, quoted
+from tests.engines.servers.redis import PASSWORD, RedisServer, check_program, content, functions
 from tests.engines.test_redis import fill, started_on
 
 SERVICES = """\
@@ -112,7 +112,7 @@ def test_plain_restic_and_a_server(hub: Site, server: RedisServer, tmp_path: Pat
             stdout=file, check=True, timeout=60,
             env={"PATH": os.environ["PATH"], "RESTIC_CACHE_DIR": str(hub.root / "plain-cache")},
         )  # fmt: skip
-    assert subprocess.run(["redis-check-rdb", str(tmp_path / "dump.rdb")], check=False, timeout=60).returncode == 0
+    assert subprocess.run([str(check_program()), str(tmp_path / "dump.rdb")], check=False, timeout=60).returncode == 0
     with RedisServer({"appendonly": "no"}, data=tmp_path) as restored:
         assert content(restored) == before
         restored.client().config_set("appendonly", "yes")
@@ -145,4 +145,3 @@ def test_what_is_wrong_is_told(hub: Site, server: RedisServer) -> None:
 def test_doctor_knows_the_server(hub: Site, server: RedisServer) -> None:
     said = hub.run("doctor", code=None)
     assert "Redis" in said.stdout + said.stderr or "Valkey" in said.stdout + said.stderr
-    assert quoted(server.data)

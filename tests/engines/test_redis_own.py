@@ -20,6 +20,7 @@ from redis import Redis
 
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.redis import ENGINE, Options
+from orchestrator.engines.redis.crc64 import Crc64
 from orchestrator.engines.redis.verify import contents_of
 from orchestrator.model.engine import Item, Restored, Source
 from orchestrator.model.errors import (
@@ -37,7 +38,7 @@ from tests.engines.conformance import PipeData, Taken, assert_told, errors, read
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers.docker import DockerEngine
 from tests.engines.servers.meddling import Meddler
-from tests.engines.servers.redis import PASSWORD, RedisServer, content, functions
+from tests.engines.servers.redis import PASSWORD, RedisServer, check_program, content, functions
 from tests.engines.test_redis import FAR, fill, source_of, started_on
 
 
@@ -123,7 +124,7 @@ def test_plain_tools_restore_the_stored_file(
 ) -> None:
     fill(server)
     (tmp_path / "dump.rdb").write_bytes(good(data_item(source_of(server)), at, undo).data)
-    subprocess.run(["redis-check-rdb", str(tmp_path / "dump.rdb")], check=True, capture_output=True, timeout=30)
+    subprocess.run([str(check_program()), str(tmp_path / "dump.rdb")], check=True, capture_output=True, timeout=30)
     with RedisServer({"appendonly": "no"}, data=tmp_path) as restored:
         assert content(restored) == content(server)
 
@@ -575,6 +576,37 @@ def test_in_place_needs_a_stopped_server(
     assert ENGINE.originals(source_of(server, directory=None)) == {}
 
 
+def test_a_server_that_refuses_us_is_running_all_the_same(
+    server: RedisServer, at: Executor, undo: RecordingUndo
+) -> None:
+    server.client().config_set("requirepass", "other")
+    for more in ({}, {"password": {"env": "X"}}):
+        item = data_item(source_of(server, **more))
+        (found,) = ENGINE.original(item, at).findings
+        assert (found.level, "its server is running" in found.message) == ("error", True)
+
+
+def test_a_snapshot_of_an_old_version_gets_an_old_append_only_file(
+    server: RedisServer, at: Executor, undo: RecordingUndo, tmp_path: Path
+) -> None:
+    fill(server)
+    item = data_item(source_of(server))
+    taken = good(item, at, undo)
+    told = server.client().info("server")
+    if "valkey_version" in told:
+        pytest.skip("does not apply: Valkey has no version before 7")
+    version = str(told["redis_version"]).encode()
+    old = taken.data[:-8].replace(bytes([len(version)]) + version, b"\x056.2.6", 1)
+    made = Crc64()
+    made.update(old)
+    bring(item, old + made.value.to_bytes(8, "little"), tmp_path / "back", at, undo)
+    assert sorted(os.listdir(tmp_path / "back")) == ["appendonly.aof", "dump.rdb"]
+    assert (tmp_path / "back" / "appendonly.aof").stat().st_nlink == 1
+    assert not errors(ENGINE.verify(item, str(tmp_path / "back"), taken.end.counts, at, undo))
+    with RedisServer({"appendonly": "yes"}, data=tmp_path / "back") as restored:
+        assert content(restored) == content(server)
+
+
 def test_the_owner_of_the_servers_directory_is_given(
     server: RedisServer, at: Executor, undo: RecordingUndo, tmp_path: Path
 ) -> None:
@@ -677,6 +709,26 @@ def test_a_container_that_is_stopped_midway(
             assert dump.finish().error
         if fault == "pause":
             box.unpause()
+
+
+def test_in_place_with_a_stopped_container(docker_engine: DockerEngine, undo: RecordingUndo, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.chown(data, "redis", "redis")
+    with inside(docker_engine) as (box, _):
+        at = box.executor()
+        source = contained(directory=str(data))
+        item = data_item(source)
+        taken = good(item, at, undo)
+        assert [found.level for found in ENGINE.original(item, at).findings] == ["error"]
+        box.stop()
+        assert ENGINE.original(item, at).findings == ()
+        bring(item, taken.data, tmp_path / "new", at, undo)
+        assert not errors(ENGINE.verify(item, str(tmp_path / "new"), taken.end.counts, at, undo))
+        kept = ENGINE.swap(item, str(tmp_path / "new"), str(tmp_path / "kept"), at, undo)
+        assert kept.name == str(tmp_path / "kept")
+        assert contents_of(str(data / "dump.rdb")).counts == taken.end.counts
+        assert (data / "dump.rdb").owner() == "redis"
 
 
 def test_a_container_without_tools(docker_engine: DockerEngine, undo: RecordingUndo, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from orchestrator.engines.redis.connection import connect, target_of
 from orchestrator.engines.redis.folder import AOF_FOLDER, AOF_OLD, SNAPSHOT, complete, give
 from orchestrator.engines.redis.options import Options
 from orchestrator.engines.redis.rdb import Contents, Damaged, read
+from orchestrator.engines.redis.wire import Refused
 from orchestrator.model.engine import Data, Item, Kept, Original, Restored
 from orchestrator.model.errors import Interrupted, Precondition, ResguardoError, RestoreFailed
 from orchestrator.model.execution import Executor, Finding, RemovePath, Undo
@@ -108,8 +109,8 @@ def _in_use(item: Item, at: Executor) -> Iterator[str]:
     except Interrupted:
         raise
     except ResguardoError as error:
-        if isinstance(error, Precondition) and "is refused" in error.message:
-            yield error.message
+        if isinstance(error.__cause__, Refused):  # it answers, if only to refuse us
+            yield f"its server is running: {error.message}"
             return
     place = _place(item)
     if users := _working_in(place):

@@ -22,7 +22,7 @@ from orchestrator.engines.redis.folder import AOF_FOLDER, AOF_OLD, link_or_copy
 from orchestrator.engines.redis.rdb import Contents
 from orchestrator.engines.redis.wire import Refused, Wire, reached
 from orchestrator.model.engine import Item
-from orchestrator.model.errors import Interrupted, ResguardoError
+from orchestrator.model.errors import Interrupted, Precondition, ResguardoError
 from orchestrator.model.execution import Executor, Proc, RemovePath, Undo
 
 _AGAIN = 0.05  # seconds between two looks whether it is ready
@@ -49,13 +49,11 @@ def run(item: Item, folder: str, contents: Contents, at: Executor, undo: Undo) -
     """Load a restored directory. Raises NotTried, Interrupted."""
     if item.source.options.trial == "never":
         raise NotTried("trial: never")
-    if not at.exists(folder):
-        raise NotTried(f"tools in {at.place} do not see {folder!r}")
-    family = "valkey" if contents.magic == "VALKEY" or "valkey-ver" in contents.aux else "redis"
-    program = programs.look("server", item.source.options, at, family)
-    if program is None:
-        raise NotTried(f"redis-server is not installed{f' in {at.place}' if at.place else ''}")
-    _assert_memory(contents, at, undo)
+    try:
+        program = _program(item, folder, contents, at)
+        _assert_memory(contents, at, undo)
+    except Precondition as error:  # a container that is stopped, as an in-place restore wants it
+        raise NotTried(error.message) from error
     with _copied(folder, undo) as scratch, _log(scratch) as log:
         config = _memory_file(_settings(scratch, contents))
         try:
@@ -66,6 +64,16 @@ def run(item: Item, folder: str, contents: Contents, at: Executor, undo: Undo) -
             return _asked(item, proc, scratch, log, os.path.basename(program))
         finally:
             proc.stop(5.0)
+
+
+def _program(item: Item, folder: str, contents: Contents, at: Executor) -> str:
+    if not at.exists(folder):
+        raise NotTried(f"tools in {at.place} do not see {folder!r}")
+    family = "valkey" if contents.magic == "VALKEY" or "valkey-ver" in contents.aux else "redis"
+    program = programs.look("server", item.source.options, at, family)
+    if program is None:
+        raise NotTried(f"redis-server is not installed{f' in {at.place}' if at.place else ''}")
+    return program
 
 
 def _settings(scratch: str, contents: Contents) -> bytes:

@@ -28,6 +28,11 @@ def server_program(folder: Path | None = None) -> Path:
     return needed("redis-server", "valkey-server", package="redis-server", folders=folders)
 
 
+def check_program() -> Path:
+    """What reads a snapshot without loading it."""
+    return needed("redis-check-rdb", "valkey-check-rdb", package="redis-server")
+
+
 def quoted(text: object) -> str:
     """Quote a value for the configuration."""
     plain = (chr(b) if 0x20 < b < 0x7F and b not in b"\"'\\" else f"\\x{b:02x}" for b in str(text).encode())
