@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,7 @@ from tests.engines.recording import RecordingUndo
 from tests.engines.servers.mariadb import PASSWORD, MariadbServer, ident
 from tests.engines.servers.roots import program
 from tests.engines.test_mariadb import made, source_of
+from tests.places import let_others_in
 
 SMALL = "CREATE TABLE t (a int PRIMARY KEY, b text)\n;;\nINSERT INTO t VALUES (1, 'one'), (2, 'two')"
 RIGHTS = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
@@ -715,3 +717,112 @@ class SwapSuite(Own):
                 assert_told(caught.value)
             assert self.server.databases() == ["copy", "shop"]
             assert content(self.server, "shop") == before
+
+
+class TlsSuite(Own):
+    """Connections over TCP, protected as it is said."""
+
+    @pytest.fixture
+    def files(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """An authority, another one, a server's certificate for the name localhost, and a client's."""
+        folder = tmp_path_factory.mktemp("tls")
+        let_others_in(folder)
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
+        def openssl(*words: str) -> None:
+            subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=60, cwd=folder)
+
+        for name in ("ca", "other"):
+            openssl(
+                "req",
+                "-x509",
+                *key,
+                "-days",
+                "2",
+                "-subj",
+                f"/CN={name}",
+                "-keyout",
+                f"{name}.key",
+                "-out",
+                f"{name}.crt",
+            )
+        (folder / "names").write_text("subjectAltName=DNS:localhost\n")
+        for name in ("localhost", "client"):
+            openssl("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+            signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-days", "2", "-extfile", "names"]
+            openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.crt")
+        (folder / "localhost.key").chmod(0o644)
+        return folder
+
+    def test_modes(self, files: Path, at: Executor, undo: RecordingUndo) -> None:
+        settings = [f"ssl-ca={files}/ca.crt", f"ssl-cert={files}/localhost.crt", f"ssl-key={files}/localhost.key"]
+        with MariadbServer(self.server.kind, settings) as server:
+            server.sql("CREATE USER far@'%' IDENTIFIED BY 'f' REQUIRE SSL", "GRANT ALL ON *.* TO far@'%'")
+            server.sql("CREATE USER cert@'%' IDENTIFIED BY 'f' REQUIRE X509", "GRANT ALL ON *.* TO cert@'%'")
+            over: dict[str, Any] = {
+                "socket": None,
+                "port": server.port,
+                "user": "far",
+                "password": {"env": "X"},
+                "secret": "f",
+            }
+            ca, other = f"{files}/ca.crt", f"{files}/other.crt"
+            own = {"cert": f"{files}/client.crt", "key": f"{files}/client.key"}
+            with made(server, "shop", SMALL):
+
+                def taken(tls: dict[str, str], host: str = "localhost", **more: Any) -> bytes:
+                    source = source_of(server, database="shop", globals=False, host=host, tls=tls, **(over | more))
+                    return good(self.probe(source, at, undo).items[0], at, undo).data
+
+                first = taken({})
+                for tls in ({"mode": "require"}, {"ca": ca}, {"ca": ca, "mode": "verify-ca"}):
+                    assert taken(tls).partition(b"-- Host")[2] == first.partition(b"-- Host")[2]
+                assert taken({"ca": ca, **own}, user="cert")
+                for wrong in ({"ca": other}, {"ca": other, "mode": "verify-ca"}):
+                    with pytest.raises(ServerUnreachable, match="certificate"):
+                        taken(wrong)
+                with pytest.raises(ServerUnreachable, match="certificate"):
+                    taken({"ca": ca}, host="127.0.0.1")
+                for refused in ({"tls": {"mode": "disable"}}, {"tls": {"ca": ca}, "user": "cert"}):
+                    with pytest.raises(RightsMissing):
+                        taken(**refused)
+
+    def test_a_server_without_tls(self, at: Executor, undo: RecordingUndo) -> None:
+        settings = ["skip-ssl"] if self.server.kind == "mariadb" else ["tls-version="]
+        with MariadbServer(self.server.kind, settings) as server, made(server, "shop", SMALL):
+            server.sql("CREATE USER far@'%' IDENTIFIED BY 'f'", "GRANT ALL ON *.* TO far@'%'")
+            over: dict[str, Any] = {
+                "socket": None,
+                "port": server.port,
+                "user": "far",
+                "password": {"env": "X"},
+                "secret": "f",
+            }
+            source = source_of(server, database="shop", tls={"mode": "require"}, **over)
+            with pytest.raises(ServerUnreachable):
+                self.probe(source, at, undo)
+            if server.kind == "mariadb":  # MySQL's way to log in wants TLS, or a library that we do not ask for
+                good(self.probe(source_of(server, database="shop", **over), at, undo).items[-1], at, undo)
+
+
+class BinlogSuite(Own):
+    """The binary log's position in a dump."""
+
+    def test_position_is_noted(self, at: Executor, undo: RecordingUndo) -> None:
+        with pytest.raises(Precondition, match="writes no binary log"), made(self.server, "shop", SMALL):
+            self.probe(self.source(database="shop", binlog=True), at, undo)
+        settings = ["log-bin=bin", "server-id=1"]
+        with MariadbServer(self.server.kind, settings) as server, made(server, "shop", SMALL):
+            taken = good(self.probe(source_of(server, database="shop", binlog=True), at, undo).items[-1], at, undo)
+            assert re.search(rb"(?m)^-- CHANGE (MASTER|REPLICATION SOURCE) TO .*(MASTER|SOURCE)_LOG_POS", taken.data)
+            with PipeData(taken.data) as pipe:
+                self.engine.restore(Item(source_of(server), "shop", "sql"), pipe, "copy", at, undo)
+            server.sql(
+                "CREATE USER bk@localhost IDENTIFIED BY 'f'",
+                "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO bk@localhost",
+            )
+            weak = source_of(server, database="shop", binlog=True, user="bk", password={"env": "X"}, secret="f")
+            with pytest.raises(RightsMissing) as caught:
+                self.probe(weak, at, undo)
+            server.sql((caught.value.hint or "").partition(";")[0])
+            good(self.probe(weak, at, undo).items[-1], at, undo)

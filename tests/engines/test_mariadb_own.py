@@ -38,3 +38,11 @@ class TestSwap(mysql_own.SwapSuite):
 
 class TestCrash(mysql_own.CrashSuite):
     pass
+
+
+class TestTls(mysql_own.TlsSuite):
+    pass
+
+
+class TestBinlog(mysql_own.BinlogSuite):
+    pass

@@ -144,7 +144,7 @@ def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
         with connect(target) as session:
             tool = dumper(at, undo, session.server, options.tools)
             head = header.read(session, item.name).text()
-            before = look(session, item.name, options)
+            before = look(session, item.name, options, tool)
             as_of = now_of(session)
             argv = [tool.path, *arguments(tool, session.server, options), "--", item.name]
         census = Census()

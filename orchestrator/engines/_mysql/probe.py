@@ -12,7 +12,7 @@ from orchestrator.engines._mysql.options import ALL, Options
 from orchestrator.engines._mysql.server import OWN
 from orchestrator.engines._mysql.tools import Tool, dumper
 from orchestrator.model.engine import Facts, Item, Source
-from orchestrator.model.errors import Precondition
+from orchestrator.model.errors import Precondition, ToolMissing
 from orchestrator.model.execution import Executor, Finding, Undo
 
 GLOBALS_ITEM = "globals"
@@ -29,7 +29,7 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         names = _names(session, options)
         if options.binlog:
             _look_at_binlog(session, grants)
-        found = {name: look(session, name, options, grants) for name in names}
+        found = {name: look(session, name, options, tool, grants) for name in names}
         findings = [
             *tool.findings(session.server),
             *(finding for name in names for finding in _of_tables(name, found[name], tool)),
@@ -62,14 +62,33 @@ def _names(session: Session, options: Options) -> list[str]:
     return wanted
 
 
-def look(session: Session, name: str, options: Options, grants: Grants | None = None) -> Inventory:
-    """List a database. Raises RightsMissing when a dump of it would lack something without a word."""
+def look(session: Session, name: str, options: Options, tool: Tool, grants: Grants | None = None) -> Inventory:
+    """List a database. Raises RightsMissing when a dump of it would lack something without a word, ToolMissing when it
+    could not be loaded again.
+    """
     found = inventory.take(session, name)
     routines = len(found.names("procedures", "functions", "packages", "package bodies"))
     held = grants or grants_of(session)
     rights.refuse_lacking(held, session.server, name, routines, options)
     rights.refuse_unseen_views(session, held, name, found.names("views"), options)
+    if tool.kind != session.server.kind:
+        _refuse_generated(session, name, tool)
     return found
+
+
+_GENERATED = """SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+WHERE TABLE_SCHEMA = %s AND GENERATION_EXPRESSION <> '' ORDER BY 2, 3"""
+
+
+def _refuse_generated(session: Session, name: str, tool: Tool) -> None:
+    """mariadb-dump writes values of generated columns, which MariaDB takes and MySQL refuses (error 3105)."""
+    for schema, table, column in session.execute(_GENERATED, [name]):
+        if schema == name:
+            raise ToolMissing(
+                f"database {name!r}: what {tool.text} writes of the generated column {table}.{column} cannot be loaded "
+                f"into {session.server.text}",
+                "install mysql-client, set tools to its folder, or name the server's container",
+            )
 
 
 def _look_at_binlog(session: Session, grants: Grants) -> None:

@@ -60,7 +60,7 @@ def loader(at: Executor, undo: Undo, server: Server, folder: str | None) -> Tool
 
 def _choose(at: Executor, undo: Undo, server: Server, folder: str | None, names: tuple[str, ...]) -> Tool:
     """The server's own kind first. MySQL's programs know nothing of what MariaDB has more (sequences, packages,
-    history): they are never used with it. The other way round is tested.
+    history): they are never used with it. MariaDB's serve MySQL where no column is generated.
     """
     found = []
     for name in names if server.kind == "mariadb" else reversed(names):
