@@ -11,8 +11,8 @@ def info(wire: Wire, *sections: str) -> dict[str, str]:
     for section in sections:
         for line in wire.text("INFO", section).splitlines():
             name, colon, value = line.partition(":")
-            if colon:
-                found[name] = value
+            if colon:  # of fields that occur several times (modules) the values are lines
+                found[name] = f"{found[name]}\n{value}" if name in found else value
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from orchestrator.engines.redis import programs, saving, users
@@ -17,6 +18,8 @@ from orchestrator.model.execution import Executor, Finding, Undo
 DATA_ITEM = "dump"
 USERS_ITEM = "users"
 _SMALL = 65536  # bytes of an empty snapshot, generously
+_MODULE = re.compile(r"name=([^,\n]+)")
+_BUILT_IN = {"vectorset", "lua"}  # parts of Redis 8 and Valkey 9 that call themselves modules
 _SECTIONS = ("server", "replication", "persistence", "memory", "cluster", "modules")
 
 
@@ -75,8 +78,8 @@ def _judged(target: Target, told: dict[str, str]) -> Iterator[Finding]:
     if told.get("cluster_enabled") == "1":
         text = f"{where}: is one node of a cluster: only its own slots are stored"
         yield Finding("info", text, "give every primary of the cluster a source of its own")
-    if modules := told.get("module"):
-        text = f"{where}: has modules ({modules[:80]}): what they keep is stored as they write it"
+    if modules := sorted({*_MODULE.findall(told.get("module", ""))} - _BUILT_IN):
+        text = f"{where}: has modules ({', '.join(modules)}): what they keep is stored as they write it"
         yield Finding("info", text, "the server that it is restored to needs the same modules")
     if told.get("rdb_last_bgsave_status") == "err":
         yield Finding("warning", f"{where}: its last save failed", "see the server's log; its disk may be full")
