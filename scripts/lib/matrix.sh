@@ -38,7 +38,6 @@ matrix_root() {
     fi
     say "building a root of $suite"
     rm -rf --one-file-system "$root" "$root.new" "$root.packages"
-    mkdir -p "$ROOTS"
     # an unstable suite's Release file may be past its date on a mirror; its signature is checked all the same
     mmdebstrap --quiet --mode=root --variant=apt --aptopt='APT::Install-Recommends "false"' \
         --aptopt='Acquire::Check-Valid-Until "false"' --include="$packages" "$suite" "$root.new" \
@@ -112,6 +111,9 @@ run_matrix() {
     is_root || die 4 "the matrix builds roots of other suites, as root" "sudo scripts/test --matrix"
     has mmdebstrap || { can_apt_install && apt_install mmdebstrap; } ||
         die 4 "mmdebstrap is missing" "apt-get install mmdebstrap"
+    mkdir -p "$ROOTS"
+    exec 8>"$ROOTS/lock"
+    flock -n 8 || { say "another run uses the roots: waiting for it" && flock 8; }
     MATRIX_LINES=$(mktemp)
     # shellcheck disable=SC2064,SC2154 # its value of now; fresh.sh sets machine
     trap "rm -f $MATRIX_LINES; "'[ -z "${machine:-}" ] || kill -KILL "$machine" 2>/dev/null' EXIT
