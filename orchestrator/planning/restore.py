@@ -103,7 +103,9 @@ def plan_restore(
                 notes.append(_incomplete(point, source, where))
             for item in items:
                 if item.role == "globals" and not where.globals:
-                    notes.append(f"{source.name}: roles of the server are left alone; --globals creates missing ones")
+                    notes.append(
+                        f"{source.name}: users and roles of the server are left alone; --globals creates missing ones"
+                    )
                     continue
                 steps.append(_step(point, source, item, where, living, now))
     there = {step.item.name for step in steps if step.item.role == "data"}
@@ -149,7 +151,7 @@ def _answered(steps: Sequence[RestoreStep], where: Where, living: Mapping[str, L
             "say --as NAME for the new database's name, or leave out --to for one with the time in it",
         )
     if where.globals and not any(step.item.role == "globals" for step in steps):
-        raise UsageError("--globals: what would be restored holds no roles of a server", "leave it out")
+        raise UsageError("--globals: what would be restored holds no users or roles of a server", "leave it out")
     picked = [step.source.name for step in data if step.item.part == "paths"]
     if where.picks and (others := [step for step in data if step.item.part != "paths"]):
         raise UsageError(
