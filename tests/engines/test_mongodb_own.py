@@ -22,7 +22,7 @@ import pytest
 
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.mongodb import ENGINE, Options
-from orchestrator.engines.mongodb.archive import Entry, Prelude, Reader, block, end, prelude
+from orchestrator.engines.mongodb.archive import BUCKETS, Entry, Prelude, Reader, block, end, prelude
 from orchestrator.engines.mongodb.catalogue import from_json, to_json
 from orchestrator.engines.mongodb.connection import connect, target_of
 from orchestrator.engines.mongodb.crc64 import crc64
@@ -427,6 +427,26 @@ def test_the_servers_own_collections_are_left_out(server: MongoServer, at: Execu
     assert "'system.users' is the server's own" in finding.message
     with server.client() as client:
         assert client.back.list_collection_names() == []
+
+
+def test_buckets_go_back_as_buckets_or_not_at_all(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
+    """Not every server takes them; one that does keeps each. What is refused leaves nothing."""
+    options = {"timeseries": {"timeField": "t", "granularity": "hours", "bucketMaxSpanSeconds": 2592000}}
+    metadata = to_json({"options": options, "collectionName": "measure", "type": "timeseries"})
+    entry, name = Entry("shop", "measure", metadata, "timeseries"), BUCKETS + "measure"
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    control = {"version": 1, "min": {"_id": 1, "t": when}, "max": {"_id": 1, "t": when}}
+    columns = {"_id": {"0": 1}, "t": {"0": when}}
+    bucket = bson.encode({"_id": bson.ObjectId("695bb880f759aad403d33da0"), "control": control, "data": columns})
+    data = prelude([entry], "8", "x") + block(("shop", name)) + bucket + TERM + end(("shop", name), crc64(bucket))
+    try:
+        bring(item_of(server), data, "back", at, undo)
+    except RestoreFailed as refused:
+        assert_told(refused)
+        assert databases(server) == []
+        return
+    with server.client() as client:
+        assert client.back[name].count_documents({}) == 1
 
 
 # --- names, marks, limits --------------------------------------------------------------------------------------------
