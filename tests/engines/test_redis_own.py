@@ -40,7 +40,9 @@ from tests.engines.recording import RecordingUndo
 from tests.engines.servers.docker import DockerEngine
 from tests.engines.servers.meddling import Meddler
 from tests.engines.servers.redis import PASSWORD, RedisServer, check_program, content, functions
+from tests.engines.servers.roots import needed
 from tests.engines.test_redis import FAR, fill, source_of, started_on
+from tests.places import free_port
 
 
 @pytest.fixture
@@ -406,8 +408,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, another one, and a server's certificate for the name localhost."""
     folder = tmp_path_factory.mktemp("tls")
 
+    program = str(needed("openssl", package="openssl"))
+
     def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=60, cwd=folder)
+        subprocess.run([program, *words], check=True, capture_output=True, timeout=60, cwd=folder)
 
     for name in ("ca", "other"):
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
@@ -421,8 +425,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_tls(certificates: Path, at: Executor, undo: RecordingUndo) -> None:
-    from tests.places import free_port  # noqa: PLC0415 - here alone
-
     port = free_port()
     files = {name: certificates / name for name in ("server.crt", "server.key", "ca.crt", "other.crt")}
     settings = {
@@ -745,7 +747,7 @@ def test_a_container_that_is_stopped_midway(
     method: str, fault: str, docker_engine: DockerEngine, undo: RecordingUndo
 ) -> None:
     with inside(docker_engine) as (box, _):
-        item = data_item(replace(contained(method=method), timeout=4.0))
+        item = data_item(replace(contained(method=method), timeout=2.0))
         with ENGINE.dump(item, box.executor(), undo) as dump:
             assert os.read(dump.fd, 100)
             getattr(box, fault)()

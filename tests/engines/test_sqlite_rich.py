@@ -270,7 +270,7 @@ def test_a_file_that_is_replaced_gives_one_of_both(
     replacing.start()
     found: list[int | None] = []
     try:
-        for _ in range(12):
+        for _ in range(6):
             before = turns[0]
             taken = take(item_of(path), at, undo)
             assert turns[0] > before, "nothing was replaced meanwhile"
