@@ -751,7 +751,8 @@ class TlsSuite(Own):
             openssl("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
             signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-days", "2", "-extfile", "names"]
             openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.crt")
-        (folder / "localhost.key").chmod(0o644)
+        for file in folder.iterdir():
+            file.chmod(0o644)
         return folder
 
     def test_modes(self, files: Path, at: Executor, undo: RecordingUndo) -> None:

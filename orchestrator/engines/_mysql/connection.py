@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Purpose = Literal["dump", "restore"]
 QUERY_LIMIT = 60.0  # seconds for one look at a catalog
-CONNECT_LIMIT = 10
+CONNECT_LIMIT = 30  # seconds: a server may look for our name in vain before it greets us
 NAME_LETTERS = 64  # of a database; longer ones are refused by the server
 _PORT = 3306
 _SOCKETS = ("/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108 - where servers put them

@@ -84,9 +84,14 @@ class DatabaseDump:
         return self._end
 
     def _finish(self) -> DumpEnd:
-        end = self.proc.wait()
-        self.relay.join()
         what = f"database {self.item.name!r}"
+        try:
+            end = self.proc.wait()
+        except Interrupted:
+            raise
+        except ResguardoError as error:  # where it ran is gone, such as a container
+            return DumpEnd(error=f"{what}: {error.message}", findings=(Finding("error", error.message, error.hint),))
+        self.relay.join()
         if not end.ok:
             return DumpEnd(error=failure(end, what), findings=hints(end))
         if self.relay.error is not None or not self.relay.whole:

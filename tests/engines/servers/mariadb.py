@@ -91,6 +91,7 @@ class MariadbServer:
             f"--socket={self.socket}",
             f"--pid-file={self.root / 'pid'}",
             f"--port={self.port}",
+            f"--tmpdir={self.root}",  # names in it are of the process's ID, and containers share /tmp with us
             "--bind-address=127.0.0.1",
             "--innodb-buffer-pool-size=64M",
             "--innodb-flush-log-at-trx-commit=0",
