@@ -127,7 +127,7 @@ class Loading:
         wrong = [*told.get("writeErrors", ()), *filter(None, [told.get("writeConcernError")])]
         if wrong:
             text = f"documents of {name!r} were refused: {wrong[0].get('errmsg', 'no reason given')}"
-            hint = "dump it with another server version's buckets taken apart" if name.startswith(BUCKETS) else None
+            hint = "restore it on a server of the version that it was dumped from" if name.startswith(BUCKETS) else None
             raise RestoreFailed(text.rstrip("."), hint or "see the server's log")
         entry = self._names[name]
         self._inserted[entry] = self._inserted.get(entry, 0) + int(told.get("n", 0))
