@@ -8,16 +8,15 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.adapters import private
+from orchestrator.adapters.captured import captured
 from orchestrator.adapters.interrupts import PROCESS, Interrupts
-from orchestrator.adapters.launch import find, launch, memory_file
+from orchestrator.adapters.launch import find, launch
 from orchestrator.adapters.process import Child
 from orchestrator.adapters.sentinel import remove_path
 from orchestrator.adapters.state import StateFolder
-from orchestrator.model.errors import ResguardoError, RightsMissing
+from orchestrator.model.errors import RightsMissing
 from orchestrator.model.execution import Address, Completed, Undo
 from orchestrator.model.failpoints import reach
-
-MOST_OUTPUT = 16 * 1024 * 1024
 
 
 class HostExecutor:
@@ -74,20 +73,13 @@ class HostExecutor:
         deadline: float = 60.0,
     ) -> Completed:
         """See the port. Raises ToolMissing, RightsMissing, Interrupted, ResguardoError (over 16 MiB of output)."""
-        given = None if stdin is None else memory_file(stdin)
-        output = memory_file()
-        try:
-            child = self.start(
+        return captured(
+            lambda given, output: self.start(
                 argv, undo=undo, env=env, secrets=secrets, stdin=given, stdout=output, user=user, deadline=deadline
-            )
-            end = child.wait()
-            if os.fstat(output).st_size > MOST_OUTPUT:
-                raise ResguardoError(f"{argv[0]}: printed more than {MOST_OUTPUT} bytes", hint="ask it for less")
-            return Completed(end, os.pread(output, MOST_OUTPUT, 0))
-        finally:
-            os.close(output)
-            if given is not None:
-                os.close(given)
+            ),
+            argv[0],
+            stdin,
+        )
 
     def private_dir(self, undo: Undo, *, size_hint: int = 0) -> str:
         """See the port; it is removed at the run's end. Raises DiskFull."""

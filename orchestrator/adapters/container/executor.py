@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from orchestrator.adapters.captured import captured
 from orchestrator.adapters.container import gate, inside
 from orchestrator.adapters.container.daemon import Container, Daemon, not_ready
 from orchestrator.adapters.container.opening import Order
 from orchestrator.adapters.container.proc import LOOK, PAUSED, ContainerProc, Started
 from orchestrator.adapters.container.starting import Starter
-from orchestrator.adapters.executor import MOST_OUTPUT
 from orchestrator.adapters.interrupts import PROCESS, Interrupts
 from orchestrator.adapters.journal import Owner
-from orchestrator.adapters.launch import memory_file
-from orchestrator.model.errors import Bug, ResguardoError, ServerUnreachable
+from orchestrator.model.errors import Bug, ServerUnreachable
 from orchestrator.model.execution import Address, Completed, Undo
 from orchestrator.model.failpoints import reach
 
@@ -118,20 +117,13 @@ class ContainerExecutor:
         deadline: float = 60.0,
     ) -> Completed:
         """See the port. Raises as `start`, Interrupted, ResguardoError (over 16 MiB of output)."""
-        given = None if stdin is None else memory_file(stdin)
-        output = memory_file()
-        try:
-            proc = self.start(
+        return captured(
+            lambda given, output: self.start(
                 argv, undo=undo, env=env, secrets=secrets, stdin=given, stdout=output, user=user, deadline=deadline
-            )
-            end = proc.wait()
-            if os.fstat(output).st_size > MOST_OUTPUT:
-                raise ResguardoError(f"{argv[0]}: printed more than {MOST_OUTPUT} bytes", hint="ask it for less")
-            return Completed(end, os.pread(output, MOST_OUTPUT, 0))
-        finally:
-            os.close(output)
-            if given is not None:
-                os.close(given)
+            ),
+            argv[0],
+            stdin,
+        )
 
     def private_dir(self, undo: Undo, *, size_hint: int = 0) -> str:
         """See the port; it belongs to the container's own user. Raises Precondition, ServerUnreachable."""
