@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import select
 import stat
+import time
 from collections.abc import Sequence
 
 from orchestrator.adapters.interrupts import poll
 
 BUFFER = 1 << 20  # bytes
 _LOOK = 1.0  # seconds
+# Seconds in which a tool fills a part of its pipe before we are at it again: tools write a few kilobytes at a time, and
+# waking for each takes half as much CPU again. A pipe of 1 MiB is full after 3 ms at 300 MB/s.
+_GATHER = 0.001
 
 
 class Output:
@@ -48,6 +52,7 @@ class Output:
                     continue
                 if poll((self._wake,), 0):
                     return 0
+                time.sleep(_GATHER)
         return 0
 
     def _ready(self) -> bool:
