@@ -25,7 +25,6 @@ the Engine itself starts another with `DockerEngine()` as a context manager.
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import random
@@ -40,7 +39,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.adapters.container import ContainerExecutor, Daemon
 
@@ -55,7 +54,7 @@ def missing() -> str:
     """Why no Engine can run here, "" when one can."""
     if os.geteuid() != 0:
         return "a Docker Engine needs root"
-    lacking = [tool for tool in ("dockerd", "ip", "busybox") if shutil.which(tool) is None]
+    lacking = [tool for tool in ("dockerd", "ip", "busybox", "setpriv") if shutil.which(tool) is None]
     return f"not installed: {', '.join(lacking)}" if lacking else ""
 
 
@@ -154,7 +153,7 @@ class DockerEngine:
         self.log = self.root / "log"
         self._bridge = f"rsg{random.SystemRandom().randrange(16**8):08x}"
         self._process: subprocess.Popen[bytes] | None = None
-        self._subnet: IO[bytes] | None = None
+        self._subnet: socket.socket | None = None
         self._count = 0
 
     @cached_property
@@ -180,7 +179,17 @@ class DockerEngine:
             self._connect()
         (self.root / "daemon.json").write_text("{}")
         folder = str(self.root)
-        argv = ["dockerd", "--config-file", f"{folder}/daemon.json", "--data-root", f"{folder}/root"]
+        # It ends with this process, also when that is killed.
+        argv = [
+            "setpriv",
+            "--pdeathsig",
+            "TERM",
+            "dockerd",
+            "--config-file",
+            f"{folder}/daemon.json",
+            "--data-root",
+            f"{folder}/root",
+        ]
         argv += ["--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", "-H", self.url]
         argv += ["--bridge", self._bridge, "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
         with self.log.open("ab") as log:
@@ -312,15 +321,20 @@ class DockerEngine:
 
     def _connect(self) -> None:
         """Make a bridge with a subnet that no other test process uses."""
+        used = subprocess.run(["ip", "-o", "-4", "addr"], check=True, capture_output=True, text=True, timeout=20).stdout
         for number in random.SystemRandom().sample(range(256), 256):
-            lock = open(f"/tmp/rsg-docker-subnet-{number}", "wb")  # noqa: SIM115 - held as long as the subnet
+            lock = socket.socket(
+                socket.AF_UNIX
+            )  # a name that is free again when this process is gone, whatever ends it
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.bind(f"\0rsg-docker-subnet-{number}")
+            except OSError:
                 lock.close()
                 continue
             self._subnet = lock
-            break
+            if f" 172.29.{number}." not in used:
+                break
+            lock.close()
         for words in (
             ["link", "add", self._bridge, "type", "bridge"],
             ["addr", "add", f"172.29.{number}.1/24", "dev", self._bridge],

@@ -136,8 +136,17 @@ input()
 """
 
 
-@pytest.mark.parametrize("which", ["scratch", "box"])
-@pytest.mark.parametrize("failpoint", ["", "child.blocked", "child.released"])
+@pytest.mark.parametrize(
+    ("which", "failpoint"),
+    [
+        ("scratch", ""),
+        ("scratch", "child.blocked"),
+        ("box", "child.released"),
+        pytest.param("scratch", "child.released", marks=pytest.mark.slow),
+        pytest.param("box", "", marks=pytest.mark.slow),
+        pytest.param("box", "child.blocked", marks=pytest.mark.slow),
+    ],
+)
 def test_nothing_is_left_after_a_kill(
     which: str, failpoint: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -18,10 +19,21 @@ from orchestrator.model.errors import Precondition, RightsMissing, ServerUnreach
 from orchestrator.model.execution import Proc
 from tests.engines.servers.docker import Box, DockerEngine
 
-# The Engine's SDK does not close a socket that could not be connected.
+# The Engine's SDK does not close a socket that could not be connected: it is collected before the test is over.
 UNCLOSED = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore:.*unclosed <socket:pytest.PytestUnraisableExceptionWarning"
 )
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Leave no garbage to the next test."""
+    yield
+    gc.collect()
+
+
+# How the bytes come: past the Engine ("direct"), or through it (then the tool has an input, too).
+ONE_WAY = pytest.mark.parametrize("way", ["direct", pytest.param("stream", marks=pytest.mark.slow)])
 ENDLESS = ["yes", "a line of a dump"]
 
 
@@ -29,12 +41,6 @@ ENDLESS = ["yes", "a line of a dump"]
 def box(docker_engine: DockerEngine) -> Iterator[Box]:
     with docker_engine.container(["/bin/sleep", "100000"], image="tools") as made:
         yield made
-
-
-@pytest.fixture(params=["direct", "stream"])
-def way(request: pytest.FixtureRequest) -> str:
-    """How the bytes come: past the Engine, or through it (then the tool has an input, too)."""
-    return str(request.param)
 
 
 @contextmanager
@@ -78,7 +84,15 @@ FAULTS: dict[str, tuple[Callable[[Box], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "way"),
+    [
+        *((fault, "direct") for fault in FAULTS),
+        ("killed", "stream"),
+        ("paused", "stream"),
+        *(pytest.param(fault, "stream", marks=pytest.mark.slow) for fault in ("stopped", "removed", "restarted")),
+    ],
+)
 def test_a_container_changed_during_a_dump(box: Box, undo: RunUndo, way: str, fault: str) -> None:
     act, words = FAULTS[fault]
     with dumping(box.executor(look=0.2, paused=1.0), undo, way) as (proc, fd):
@@ -105,6 +119,7 @@ def assert_nothing_runs(box: Box | None) -> None:
         time.sleep(0.02)
 
 
+@ONE_WAY
 def test_a_short_pause_is_borne(box: Box, undo: RunUndo, way: str) -> None:
     with dumping(box.executor(look=0.1, paused=20.0), undo, way) as (proc, fd):
         box.pause()
@@ -116,6 +131,7 @@ def test_a_short_pause_is_borne(box: Box, undo: RunUndo, way: str) -> None:
         assert not proc.stop().ok
 
 
+@ONE_WAY
 def test_stopping_in_a_paused_container_returns(box: Box, undo: RunUndo, way: str) -> None:
     with dumping(box.executor(look=0.2, paused=60.0), undo, way) as (proc, _):
         box.pause()
@@ -155,7 +171,8 @@ def test_a_namesake_is_never_used(docker_engine: DockerEngine, box: Box, undo: R
 
 
 @UNCLOSED
-@pytest.mark.parametrize("way", ["direct", pytest.param("stream", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("collected")
+@ONE_WAY
 def test_the_engine_is_stopped_during_a_dump(undo: RunUndo, way: str) -> None:
     with DockerEngine() as engine:
         box = engine.container(["/bin/sleep", "1000"], image="tools")  # goes with the engine
@@ -175,6 +192,7 @@ def undo_left(undo: RunUndo) -> tuple[str, ...]:
 
 
 @UNCLOSED
+@pytest.mark.usefixtures("collected")
 def test_no_engine(undo: RunUndo) -> None:
     at = ContainerExecutor(Daemon("unix:///tmp/no-engine-here.sock"), "any")
     with pytest.raises(ServerUnreachable, match=r"no-engine-here.sock does not answer: No such file") as caught:
