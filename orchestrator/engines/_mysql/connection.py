@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestrator.engines._guard import Beside, Guard
 from orchestrator.engines._mysql.defaults import option_file, tls_settings
 from orchestrator.engines._mysql.options import Options
-from orchestrator.engines._mysql.server import LABEL, Kind, Server, server_of
+from orchestrator.engines._mysql.server import Kind, Server, server_of
 from orchestrator.engines._server import Tls
 from orchestrator.model.engine import Source
 from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable
@@ -327,8 +327,3 @@ def explained(error: Exception, where: str) -> ResguardoError:
     if code in _LOST or code == 0:
         return ServerUnreachable(f"{where}: the connection was lost: {text}", "see the server's log")
     return ResguardoError(f"{where}: {text}", "see the server's log")
-
-
-def label(target: Target) -> str:
-    """Return the name of the kind of server, for people."""
-    return LABEL[target.kind]
