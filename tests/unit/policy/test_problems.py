@@ -455,10 +455,7 @@ def _services(entry: str) -> str:
         ),
         (
             _services("{engine: book, path: x, container: c}"),
-            (
-                "services.yml:4:37: services.shop.databases.main.container: not available in this version\n"
-                "HINT: remove it for now"
-            ),
+            ("services.yml:4:37: services.shop.databases.main.container: unknown key\nHINT: did you mean 'tier'?"),
         ),
         (
             _services("{engine: book, path: x, pagse: 3}"),
