@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from orchestrator.model.errors import (
     DataDamaged,
     Interrupted,
     Precondition,
+    ResguardoError,
     RestoreFailed,
     RightsMissing,
     ServerUnreachable,
@@ -717,6 +718,40 @@ class SwapSuite(Own):
                 assert_told(caught.value)
             assert self.server.databases() == ["copy", "shop"]
             assert content(self.server, "shop") == before
+
+
+class KilledSwapSuite(Own):
+    """A server that dies while the tables are moved."""
+
+    @pytest.mark.slow
+    def test_all_or_nothing_when_the_server_is_killed(self, at: Executor, undo: RecordingUndo) -> None:
+        many = "\n;;\n".join(f"CREATE TABLE t{number} (a int)" for number in range(80))
+        with MariadbServer(self.server.kind, ["innodb-flush-log-at-trx-commit=1"]) as server:
+            server.sql("CREATE DATABASE shop")
+            server.sql(*many.split("\n;;\n"), database="shop")
+            item = Item(source_of(server, database="shop"), "shop", "sql")
+            chance, data, took = random.Random("swap"), good(item, at, undo).data, 0.0
+            for trial in range(5):
+                bring(item, data, "copy", at, undo)
+                server.sql("CREATE TABLE younger (a int)", database="shop")
+                killer = threading.Timer(0.05 + chance.random() * took, server.kill)
+                if trial:
+                    killer.start()
+                began = time.monotonic()
+                with suppress(ResguardoError):
+                    self.engine.swap(item, "copy", "kept", at, undo)
+                took = took or time.monotonic() - began
+                if trial:
+                    killer.join()
+                    server.start()
+                found = {name: len(server.sql(f"SHOW TABLES FROM {name}")) for name in server.databases()}
+                done = found.get("kept") == 81
+                assert found["shop"] == (80 if done else 81), found
+                assert found.get("kept", 0) == (81 if done else 0), found
+                assert found.get("copy", 0) == (0 if done else 80), found
+                for name in {*found} - {"shop"}:
+                    server.sql(f"DROP DATABASE {name}")
+                server.sql("DROP TABLE IF EXISTS younger", database="shop")
 
 
 class TlsSuite(Own):

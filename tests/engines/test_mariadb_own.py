@@ -46,3 +46,7 @@ class TestTls(mysql_own.TlsSuite):
 
 class TestBinlog(mysql_own.BinlogSuite):
     pass
+
+
+class TestKilledSwap(mysql_own.KilledSwapSuite):
+    pass

@@ -51,3 +51,7 @@ class TestTls(mysql_own.TlsSuite):
 
 class TestBinlog(mysql_own.BinlogSuite):
     pass
+
+
+class TestKilledSwap(mysql_own.KilledSwapSuite):
+    pass
