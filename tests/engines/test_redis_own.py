@@ -35,6 +35,7 @@ from orchestrator.model.errors import (
     ToolMissing,
 )
 from orchestrator.model.execution import Executor
+from orchestrator.model.secret import Secret
 from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers.docker import DockerEngine
@@ -702,11 +703,14 @@ def test_a_directory_that_starts_empty_fails(
 # --- inside a container -----------------------------------------------------------------------------------------------
 
 
+_SETTINGS = ("--repl-diskless-sync-delay", "0", "--requirepass", "canary")
+
+
 @contextmanager
-def inside(engine: DockerEngine, *more: str) -> Iterator[Any]:
+def inside(engine: DockerEngine) -> Iterator[Any]:
     command = ["/usr/bin/redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/data", "--save", ""]
-    with engine.container([*command, "--repl-diskless-sync-delay", "0", *more], user="redis", memory=["/data"]) as box:
-        client = Redis(host=box.address, protocol=2)
+    with engine.container([*command, *_SETTINGS], user="redis", memory=["/data"]) as box:
+        client = Redis(host=box.address, password="canary", protocol=2)
         for _ in range(400):
             try:
                 client.ping()
@@ -722,8 +726,9 @@ def inside(engine: DockerEngine, *more: str) -> Iterator[Any]:
 
 
 def contained(**more: Any) -> Source:
-    given = Options.model_validate({"container": "c", **more}, context={"directory": "/"})
-    return Source("shop", "main", "redis", "default", 20.0, given, lambda _ref: None, container="c")  # type: ignore[arg-type, return-value]
+    given = {"container": "c", "password": {"env": "X"}, **more}
+    options = Options.model_validate(given, context={"directory": "/"})
+    return Source("shop", "main", "redis", "default", 20.0, options, lambda _ref: Secret("canary"), container="c")
 
 
 @pytest.mark.parametrize("method", ["replication", "cli", "bgsave"])
@@ -732,7 +737,11 @@ def test_inside_a_container(method: str, docker_engine: DockerEngine, undo: Reco
     with inside(docker_engine) as (box, client):
         at, item = box.executor(), data_item(contained(method=method))
         assert not errors(ENGINE.probe(item.source, at, undo).findings)
-        taken = good(item, at, undo)
+        with ENGINE.dump(item, at, undo) as dump:
+            assert "canary" not in str([line for line in box.processes() if "redis-server" not in line])
+            data = read_all(dump.fd)
+            taken = Taken(data, dump.finish(), dump.trailer)
+        assert taken.end.error == ""
         assert taken.end.counts["db0"] == 64
         bring(item, taken.data, tmp_path / "back", at, undo)
         findings = ENGINE.verify(item, str(tmp_path / "back"), taken.end.counts, at, undo)

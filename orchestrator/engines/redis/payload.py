@@ -58,6 +58,8 @@ class Replication:
         self._ask(("REPLCONF", "capa", "eof"), required=True)
         # From 7.0 on: nothing but the snapshot, so that the server keeps no writes for us meanwhile.
         self._ask(("REPLCONF", "rdb-only", "1"), required=False)
+        # Valkey gives whom it takes for an older replica an older format, or nothing where that cannot hold the data.
+        self._ask(("REPLCONF", "version", "255.255.255"), required=False)
         self.began = datetime.now(UTC)
         self._start()
         self._left, self._mark = self._announced()
