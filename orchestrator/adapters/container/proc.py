@@ -27,6 +27,7 @@ _LOOK = 1.0  # seconds between two looks at what does not tell by itself
 LOOK = 5.0  # seconds between two questions whether the container still runs
 PAUSED = 30.0  # seconds that a container may be paused while a tool runs inside
 _SETTLE = 10.0  # seconds after the streams' end within which the Engine knows the exit code
+_SAME = 3.0  # seconds between the end of a tool's output and the tool's own end
 _KILLED = 137
 _KILLED_TOO = 1.0  # seconds in which a container is seen to have ended, of which one process was killed
 _MIRRORED = 128  # exit codes above are signals, as the Engine reports them
@@ -169,6 +170,7 @@ class ContainerProc:
         """Carry the streams to their end, find out how the tool ended, and only then let the reader see the end."""
         try:
             self._carry()
+            self._assert_complete()
             self._exit = self._settle()
         except ResguardoError as error:
             self._trouble = error
@@ -292,6 +294,24 @@ class ContainerProc:
             return
         finally:
             os.close(given)
+
+    def _assert_complete(self) -> None:
+        """See that a stream with the tool's output ended because the tool did, and not a connection to the Engine.
+
+        What a tool prints after that is lost, and it may end well all the same. Raises ServerUnreachable.
+        """
+        if self._started.source is not None:
+            return  # this stream had none of its output
+        until = time.monotonic() + _SAME
+        while not self._stopped and self._started.frames.whole and time.monotonic() < until:
+            if self._code() is not None:
+                return
+            time.sleep(0.01)
+        if self._stopped:
+            return
+        self._check()
+        text = f"the output of {self._started.tool} in container {self._started.container.name} ended before it did"
+        raise ServerUnreachable(text, "see dockerd's log; run again")
 
     # --- how it ended ------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,6 +118,24 @@ def assert_nothing_runs(box: Box | None) -> None:
     while box is not None and box.raw["State"]["Running"] and (left := box.processes()):
         assert time.monotonic() < until, left
         time.sleep(0.02)
+
+
+def test_a_lost_connection_is_not_the_end_of_a_dump(box: Box, undo: RunUndo) -> None:
+    """What is printed after it would be missing, and the tool may end well all the same."""
+    silent_read, silent_write = os.pipe()
+    output_read, output_write = os.pipe()
+    words = ["sh", "-c", "echo a part; sleep 6; echo the rest"]
+    proc = box.executor().start(words, undo=undo, stdin=silent_read, stdout=output_write)
+    os.close(silent_read)
+    os.close(output_write)
+    assert os.read(output_read, 100) == b"a part\n"
+    proc._started.link.shutdown(socket.SHUT_RD)
+    with pytest.raises(ServerUnreachable, match="ended before it did"):
+        proc.wait()
+    assert os.read(output_read, 100) == b""
+    for fd in (silent_write, output_read):
+        os.close(fd)
+    assert_nothing_runs(box)
 
 
 @ONE_WAY
