@@ -710,7 +710,7 @@ _SETTINGS = ("--repl-diskless-sync-delay", "0", "--requirepass", "canary")
 def inside(engine: DockerEngine) -> Iterator[Any]:
     command = ["/usr/bin/redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/data", "--save", ""]
     with engine.container([*command, *_SETTINGS], user="redis", memory=["/data"]) as box:
-        client = Redis(host=box.address, password="canary", protocol=2)
+        client = Redis(host=box.address, password="canary", protocol=2, socket_timeout=20, socket_connect_timeout=1)
         for _ in range(400):
             try:
                 client.ping()
