@@ -25,10 +25,10 @@ from tests.engines.servers.roots import needed
 
 ENGINE = load("mariadb")
 START = """
-mariadb-install-db --no-defaults --datadir=/data/db --skip-test-db --skip-name-resolve \
+mariadb-install-db --no-defaults --datadir=/data/db --tmpdir=/data --skip-test-db --skip-name-resolve \
   --auth-root-authentication-method=normal \
   >/dev/null &&
-exec mariadbd --no-defaults --datadir=/data/db --socket=/data/s --pid-file=/data/pid \
+exec mariadbd --no-defaults --datadir=/data/db --tmpdir=/data --socket=/data/s --pid-file=/data/pid \
   --bind-address=0.0.0.0 --skip-name-resolve \
   --innodb-buffer-pool-size=32M
 """

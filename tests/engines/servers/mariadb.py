@@ -191,6 +191,7 @@ class MariadbServer:
             argv += ["--auth-root-authentication-method=normal"]
         else:
             argv = [str(self.binary), "--no-defaults", "--initialize-insecure", f"--datadir={self.data}"]
+        argv.append(f"--tmpdir={self.root}")  # one that starts removes what others have in theirs
         done = subprocess.run(self._as_owner(argv), capture_output=True, check=False, timeout=100, cwd="/")
         if done.returncode:
             raise AssertionError(f"{argv[0]}: {done.stdout.decode()} {done.stderr.decode()}")
