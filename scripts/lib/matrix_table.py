@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import platform
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "supported-versions.md"
-HEADS = ("system", "version", "Debian suite", "passed", "failed", "skipped", "seconds")
+HEADS = ("system", "version", "Debian suite", "passed", "failed", "skipped", "seconds", "on")
 BEGIN, END = "<!-- the matrix: scripts/test --matrix --write -->", "<!-- end of the matrix -->"
 
 
@@ -25,7 +24,9 @@ def line(report: str, system: str, version: str, suite: str) -> str:
             skipped += int(found.get("skipped", "0"))
             seconds += float(found.get("time", "0"))
         passed = tests - failed - skipped
-    return "\t".join((system, version or "?", suite, str(passed), str(failed), str(skipped), str(round(seconds))))
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    figures = (passed, failed, skipped, round(seconds))
+    return "\t".join((system, version or "?", suite, *map(str, figures), today))
 
 
 def table(lines: list[str]) -> str:
@@ -34,14 +35,15 @@ def table(lines: list[str]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def write(text: str) -> None:
-    """Replace the page's table, with today's date and what it ran on."""
+def write(lines: list[str]) -> None:
+    """Put the rows into the page's table; those that did not run this time stay, with their own date."""
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    today = dt.datetime.now(dt.UTC).date().isoformat()
-    made = f"Run on {today}, {platform.machine()}, Linux {platform.release().split('-')[0]}."
-    PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    old, after = rest.split(END)
+    cells = ([cell.strip() for cell in row.strip("|").split("|")] for row in old.splitlines() if row.startswith("|"))
+    rows = {(row[0], row[2]): "\t".join(row) for row in list(cells)[2:]}
+    rows |= {(row.split("\t")[0], row.split("\t")[2]): row for row in lines}
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(list(rows.values()))}\n\n{END}{after}", encoding="utf-8")
 
 
 def main(words: list[str]) -> int:
@@ -52,7 +54,7 @@ def main(words: list[str]) -> int:
     lines = Path(words[-1]).read_text(encoding="utf-8").splitlines()
     print(table(lines))
     if "--write" in words:
-        write(table(lines))
+        write(lines)
     return int(not lines or any(each.split("\t")[4] != "0" for each in lines))
 
 
