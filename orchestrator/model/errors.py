@@ -16,6 +16,7 @@ ResguardoError                     1  failed
 │   ├── WrongPassword              4  restic exit 12, or a password that cannot be read
 │   ├── RepositoryUnreachable      4  the repository's server does not answer
 │   ├── ServerUnreachable          4  a database or socket does not answer
+│   │   └── NotRunning             4  nothing answers there, for certain: nobody listens, or the container is stopped
 │   ├── RightsMissing              4  a role or a file mode is not enough
 │   ├── DiskFull                   4  a repository, staging or state disk
 │   └── ForeignMachine             4  another machine wrote under this host name
@@ -149,6 +150,10 @@ class RepositoryUnreachable(Precondition):
 
 class ServerUnreachable(Precondition):
     """A database server or a socket does not answer."""
+
+
+class NotRunning(ServerUnreachable):
+    """Nothing answers there, for certain: nobody listens, or the container is stopped."""
 
 
 class RightsMissing(Precondition):

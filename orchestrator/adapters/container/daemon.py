@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.model.errors import ResguardoError, RightsMissing, ServerUnreachable
+from orchestrator.model.errors import NotRunning, ResguardoError, RightsMissing, ServerUnreachable
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -71,7 +71,7 @@ def not_ready(container: Container) -> ServerUnreachable:
     if container.status == "restarting":
         return ServerUnreachable(f"container {name} keeps restarting", f"see docker logs {name}")
     ended = f" ({container.status} with code {container.code})" if container.status == "exited" else ""
-    return ServerUnreachable(f"container {name} is not running{ended}", f"docker start {name}; see docker logs {name}")
+    return NotRunning(f"container {name} is not running{ended}", f"docker start {name}; see docker logs {name}")
 
 
 class Daemon:
