@@ -95,10 +95,19 @@ def _with_globals(
         raise
     except ResguardoError as error:
         text = f"users and roles are not in the backup: {error.message}"
-        return items, [Finding("warning", text, "grant the role userAdminAnyDatabase, or set globals to false")]
+        return items, [Finding("warning", text, f"{_seeing(server)}; or set globals to false")]
     if not found.counts:
         return items, []
     return [Item(source, globals_name(names), people.EXTENSION, _SMALL, role="globals"), *items], []
+
+
+def _seeing(server: Server) -> str:
+    """Return the statements that let the user see users and roles, and grant none to itself."""
+    actions = 'actions: ["viewUser", "viewRole"]'
+    role = f'{{role: "seeUsers", roles: [], privileges: [{{resource: {{db: "", collection: ""}}, {actions}}}]}}'
+    user, base = server.target.user or "…", server.target.options.auth_database
+    grant = f'db.getSiblingDB("{base}").grantRolesToUser("{user}", [{{role: "seeUsers", db: "admin"}}])'
+    return f'db.getSiblingDB("admin").createRole({role}); {grant}'
 
 
 def globals_name(databases: Sequence[str]) -> str:

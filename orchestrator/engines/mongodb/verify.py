@@ -15,7 +15,9 @@ from orchestrator.model.execution import Executor, Finding
 
 MOST = 20  # findings of one kind; more help nobody
 NO_SWAP = "a MongoDB server cannot rename a database, and a copy of its collections is not all or nothing"
-NO_SWAP_HINT = "restore it with --as NAME, stop what uses it, and move it as docs/databases/mongodb.md says"
+NO_SWAP_HINT = (
+    "restore it with --as NAME beside it, or drop the old one and restore: docs/databases/mongodb.md says how"
+)
 
 
 def verify(item: Item, to: str, expected: Mapping[str, int], at: Executor) -> list[Finding]:
