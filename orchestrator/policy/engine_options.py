@@ -16,6 +16,7 @@ from orchestrator.policy.validation import problems_of, unknown_key
 from orchestrator.policy.yaml_loader import Document, Path
 
 Models = Mapping[str, type[BaseModel]]
+_ALSO = {"valkey": "redis"}  # servers that another's engine speaks to
 
 
 @dataclass
@@ -71,6 +72,8 @@ def _unknown_engine(document: Document, path: Path, engine: str, models: Models)
         return document.problem(place, f"the engine {engine!r} is {later.WORDS}", f"known engines: {', '.join(known)}")
     if engine == FILES_ENGINE:
         return document.problem(place, "files are listed under the service's `paths`", "remove it from databases")
+    if (other := _ALSO.get(engine.lower())) in known:
+        return document.problem(place, f"unknown engine: {shown(engine)}", f"write engine: {other}, which is for both")
     hint = did_you_mean(engine, known, kind="known engines")
     if hint and hint.startswith("did"):
         hint = f"{hint} known engines: {', '.join(known)}"

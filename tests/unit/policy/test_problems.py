@@ -523,6 +523,13 @@ def test_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, services: str
     assert refused(tmp_path, monkeypatch, services=services) == [problem]
 
 
+def test_another_name_for_the_server_of_an_engine(tmp_path: Path) -> None:
+    path = write(tmp_path, POLICY, SERVICES.replace("engine: book", "engine: Valkey"))
+    with pytest.raises(PolicyInvalid) as caught:
+        load(path, {"files": OPTIONS["files"], "redis": OPTIONS["book"]}, {})
+    assert "HINT: write engine: redis" in str(caught.value)
+
+
 def test_all_of_both_files_at_once_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = POLICY.replace("host: hub-01", "host: ''") + "paralel: 1\ntimeout: 3\nparallel: 0\n"
     services = SERVICES.replace("engine: book", "engine: bok") + "    tier: gold\n    enabled: yes\n"
