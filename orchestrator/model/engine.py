@@ -142,10 +142,14 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore made: the new name (database or path) and what is worth saying."""
+    """What a restore made: the new name (database or path) and what is worth saying.
+
+    beside: what is true only while it lies beside the original, and not said when it takes that one's place.
+    """
 
     name: str
     findings: tuple[Finding, ...] = ()
+    beside: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

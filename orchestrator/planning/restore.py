@@ -36,11 +36,13 @@ class Where:
 @dataclass(frozen=True)
 class Living:
     """What is known of a source as it is configured now. places: its engine restores to a file, to a folder or into a
-    server · original: the live path or database of each item, where it is known.
+    server · original: the live path or database of each item, where it is known · server: which one, of those that
+    restore into one.
     """
 
     places: Places
     original: Mapping[str, str]
+    server: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,22 @@ def plan_restore(
         what = f"source {missing[0]!r}" if missing else "anything"
         raise NoSuchPoint(f"no restore point of {service} holds {what}", "resguardo show POINT lists what one holds")
     notes += _answered(steps, where, living)
+    _refuse_one_name(steps, living)
     steps.sort(key=lambda step: (step.item.role != "globals", step.item.part != "paths"))
-    return RestorePlan(service, tuple(steps), tuple(notes), where.picks)
+    return RestorePlan(service, tuple(steps), tuple(dict.fromkeys(notes)), where.picks)
+
+
+def _refuse_one_name(steps: Sequence[RestoreStep], living: Mapping[str, Living]) -> None:
+    """Refuse to make one new database of two sources: several may hold parts of the same one. Raises UsageError."""
+    made: dict[tuple[str, str], str] = {}
+    for step in steps:
+        name = step.source.name
+        if step.item.role != "data" or _places(name, living) != "server":
+            continue
+        first = made.setdefault((living[name].server, step.target), name)
+        if first != name:
+            text = f"{first} and {name} both hold {step.item.name!r}, and would both be restored as {step.target!r}"
+            raise UsageError(text, f"one at a time: --source {first}, or --source {name}")
 
 
 def _with_databases(

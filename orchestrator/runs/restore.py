@@ -102,7 +102,12 @@ def living_of(box: Toolbox, source: Source) -> Living:
     """Return what a configured source restores over: its path, or the databases of its server."""
     engine = box.engines[source.engine]
     originals: Mapping[str, str] = engine.originals(source)
-    return Living(engine.places, originals)
+    return Living(engine.places, originals, _server(source))
+
+
+def _server(source: Source) -> str:
+    keys = ("host", "port", "socket", "service", "service_file")
+    return " ".join([source.engine, source.container, *(str(getattr(source.options, key, "")) for key in keys)])
 
 
 def restore(box: Toolbox, request: RestoreRequest, planned: RestorePlan) -> tuple[RunRecord, tuple[RestoredItem, ...]]:

@@ -86,7 +86,7 @@ def _load(box: Toolbox, item: Item, step: RestoreStep, undo: Undo) -> Loaded:
         ) as data,
     ):
         restored = engine.restore(item, data, step.target, box.at(item.source), undo)
-    return Loaded(stored.bytes, restored.findings)
+    return Loaded(stored.bytes, restored.findings if step.original else (*restored.findings, *restored.beside))
 
 
 def _load_paths(box: Toolbox, step: RestoreStep, picks: Picks, undo: Undo) -> Loaded:

@@ -212,7 +212,7 @@ class FakeEngine:
         with os.fdopen(os.dup(data.fd), "rb") as stream:
             assert stream.read() == CONTENT
         reader.join()
-        return Restored(to)
+        return Restored(to, beside=(Finding("warning", f"{to} is a copy"),))
 
     def verify(self, item: Item, to: str, expected: object, at: object, undo: object) -> Sequence[Finding]:
         self.done.append(f"verify {item.source.name}")

@@ -80,6 +80,24 @@ def test_the_size_of_picked_files_is_not_known() -> None:
     assert (plan.bytes, plan.picks) == (700, True)
 
 
+def test_two_sources_do_not_make_one_new_database() -> None:
+    orders = replace(HUB, name="orders")
+    living = {"hub": Living("server", {}, "one"), "orders": Living("server", {}, "one")}
+    chosen = [point(NOW, sources=(HUB, orders))]
+    for where in (Where(), Where(in_place=True)):
+        with pytest.raises(UsageError, match="hub and orders both hold 'hub'") as caught:
+            plan_restore("s", chosen, (), where, living, NOW)
+        assert "--source hub" in str(caught.value.hint)
+    assert len(plan_restore("s", chosen, ["orders"], Where(), living, NOW).steps) == 1
+    living["orders"] = Living("server", {}, "another")
+    assert len(plan_restore("s", chosen, (), Where(), living, NOW).steps) == 2
+
+
+def test_a_note_is_said_once() -> None:
+    several = replace(HUB, items=(*HUB.items, ROLES, replace(ROLES, name="configuration")))
+    assert len(planned(Where(), several).notes) == 1
+
+
 MANY = PointSource(
     "hub",
     "postgresql",

@@ -45,6 +45,13 @@ def test_everything_is_checked_before_anything_is_swapped(tmp_path: Path) -> Non
     assert (record.exit_code, [item.state for item in items]) == (0, ["restored", "restored"])
     assert all(item.kept for item in items)
     assert states(box) == [State.RESTORED, State.RESTORED]
+    assert not any(item.findings for item in items), "they are no copies any more"
+
+
+def test_what_concerns_a_copy_is_said_of_one(tmp_path: Path) -> None:
+    box, _ = backed_up(tmp_path, FakeEngine(), "a")
+    _, (item,) = bring_back(box, Where(name="b"))
+    assert [finding.message for finding in item.findings] == ["b is a copy"]
 
 
 def test_nothing_is_swapped_after_a_failed_check(tmp_path: Path) -> None:
