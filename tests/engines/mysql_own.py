@@ -141,7 +141,7 @@ class RichSuite(Own):
             wanted = {"customer": 3, "nothing": 0, "bare": 4, "`LOCK TABLES ``x`` WRITE;\n--`": 2}
             kinds = {"#triggers": 3, "#events": 3, "#views": 3, "#procedures": 1}
             assert {name: counts[name] for name in wanted | kinds} == wanted | kinds
-            assert "2 events were enabled and came back disabled: 'daily', 'once'" in told(restored.findings)
+            assert "2 events were enabled and came back disabled: 'daily', 'once'" in told(restored.beside)
             assert "trigger 'third' names database 'rich'" in told(restored.findings)
             assert "calls" not in told(restored.findings)
             # the copy's own function is what its view calls, and not the original's
@@ -207,7 +207,7 @@ class RichSuite(Own):
                 assert time.monotonic() < until, "the original's event does not run either"
                 time.sleep(0.1)
             assert self.server.sql("SELECT COUNT(*) FROM ticks", database="copy") == rows
-            assert "the time of 'gone' is over" in told(restored.findings)
+            assert "the time of 'gone' is over" in told(restored.beside)
             listed = self.server.sql(
                 "SELECT EVENT_NAME, STATUS FROM information_schema.EVENTS WHERE EVENT_SCHEMA='copy'"
             )
@@ -331,6 +331,16 @@ class RightsSuite(Own):
             assert (caught.value.hint or "") == "GRANT SHOW VIEW, TRIGGER, EVENT ON *.* TO 'bk'@'localhost'"
             self.run_hint(caught.value)
             assert [item.name for item in self.probe(everything, at, undo).items] == ["rich"]
+
+    @pytest.mark.parametrize(("database", "scope"), [("all", "*.*"), ("rich", "`rich`.*")])
+    def test_a_user_without_any_grant(self, database: str, scope: str, at: Executor, undo: RecordingUndo) -> None:
+        with made(self.server, "rich", SMALL):
+            source = self.grant()
+            source = replace(source, options=source.options.model_copy(update={"database": database}))
+            with pytest.raises(Precondition) as caught:
+                self.probe(source, at, undo)
+            wanted = f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON {scope} TO 'bk'@'localhost'; or "
+            assert str(caught.value.hint).startswith(wanted)
 
     def test_users_need_a_right_of_their_own(self, at: Executor, undo: RecordingUndo) -> None:
         with made(self.server, "rich", SMALL):

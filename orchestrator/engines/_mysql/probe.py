@@ -26,7 +26,7 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
     with connect(target_of(source, at)) as session:
         tool = dumper(at, undo, session.server, options.tools)
         grants = grants_of(session)
-        names = _names(session, options)
+        names = _names(session, options, grants)
         if options.binlog:
             _look_at_binlog(session, grants)
         found = {name: look(session, name, options, tool, grants) for name in names}
@@ -45,20 +45,23 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
     return Facts(tuple(items), session.server.text, tool.text, tuple(findings))
 
 
-def _names(session: Session, options: Options) -> list[str]:
+def _names(session: Session, options: Options, grants: Grants) -> list[str]:
     if options.database != ALL:
-        header.read(session, options.database)
+        if not header.exists(session, options.database):
+            text = f"there is no database {options.database!r}, or {grants.user} may not see it"
+            raise Precondition(text, f"{rights.first_grant(grants, options)}; or correct database, or create it")
         return [options.database]
     names = sorted(str(name) for (name,) in session.execute("SHOW DATABASES"))
     names = [name for name in names if name.lower() not in OWN and not name.startswith("#mysql50#")]
     if unmatched := options.unmatched(names):
         raise Precondition(f"include: no database matches {unmatched[0]!r}", "correct include, or create the database")
+    if not names:
+        text = f"the server shows no database to {grants.user}"
+        raise Precondition(text, f"{rights.first_grant(grants, options)}; or disable the source")
     wanted = [name for name in names if options.wants(name)]
     if not wanted:
-        text = (
-            f"none of {len(names)} databases is left to take" if names else "the server shows no database to this user"
-        )
-        raise Precondition(text, "correct include and exclude or the user's grants, or disable the source")
+        text = f"none of {len(names)} databases is left to take"
+        raise Precondition(text, "correct include and exclude, or disable the source")
     return wanted
 
 

@@ -47,7 +47,7 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
                 notes = names.look(session, item.name, to)
             except (ResguardoError, OSError) as error:
                 raise _cleaned(error, target, to) from error
-    return Restored(to, (*_of_events(rewriter, to), *notes))
+    return Restored(to, tuple(notes), beside=tuple(_of_events(rewriter, to)))
 
 
 def check_name(name: str) -> None:
@@ -154,8 +154,11 @@ def _of_events(rewriter: Rewriter, to: str) -> list[Finding]:
     notes = []
     if rewriter.enabled:
         some = ", ".join(map(repr, rewriter.enabled[:5])) + (" …" if len(rewriter.enabled) > 5 else "")
-        text = f"{to!r}: {len(rewriter.enabled)} events were enabled and came back disabled: {some}"
-        hint = f"once the copy is what is used: ALTER EVENT {ident(to, rewriter.enabled[0])} ENABLE, and so on"
+        several = len(rewriter.enabled) > 1
+        count = f"{len(rewriter.enabled)} events were" if several else "1 event was"
+        text = f"{to!r}: {count} enabled and came back disabled: {some}"
+        each = ", and so on" if several else ""
+        hint = f"once the copy is what is used: ALTER EVENT {ident(to, rewriter.enabled[0])} ENABLE{each}"
         notes.append(Finding("warning", text, hint))
     if rewriter.kept:
         text = f"{to!r}: the time of {', '.join(map(repr, rewriter.kept[:5]))} is over: kept, disabled, PRESERVE"

@@ -63,6 +63,12 @@ def refuse_unseen_views(
             continue  # a view that is broken: the tool tells
 
 
+def first_grant(grants: Grants, options: Options) -> str:
+    """Return the GRANT for a user that has none, and therefore sees nothing."""
+    scope = "*.*" if options.database == ALL else f"{ident(_escaped(options.database))}.*"
+    return f"GRANT {', '.join(NEEDED)} ON {scope} TO {grants.user}"
+
+
 def _escaped(database: str) -> str:
     return database.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
 
