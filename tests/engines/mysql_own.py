@@ -12,16 +12,18 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines import load
+from orchestrator.engines._mysql import accounts
+from orchestrator.engines._mysql.accounts import Account, Statement
 from orchestrator.engines._mysql.connection import connect, target_of
 from orchestrator.engines._mysql.dump import FOOTER
 from orchestrator.engines._mysql.header import MAGIC
@@ -42,6 +44,7 @@ from tests.engines.conformance import PipeData, Taken, assert_told, errors, read
 from tests.engines.mysql_content import content
 from tests.engines.mysql_rich import SCRIPTS
 from tests.engines.recording import RecordingUndo
+from tests.engines.servers.cutting import CuttingProxy
 from tests.engines.servers.mariadb import PASSWORD, MariadbServer, ident
 from tests.engines.servers.roots import program
 from tests.engines.test_mariadb import made, source_of
@@ -78,6 +81,20 @@ def bring(item: Item, data: bytes, to: str, at: Executor, undo: RecordingUndo, *
 
 def told(findings: Sequence[Finding]) -> str:
     return "\n".join(f"{found.level}: {found.message}" for found in findings)
+
+
+class Meanwhile:
+    """An executor; while it looks for the loading client, something else happens on the server."""
+
+    def __init__(self, at: Executor, happens: Callable[[], object]) -> None:
+        self._at, self._happens = at, happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._at, name)
+
+    def which(self, tool: str) -> str | None:
+        self._happens()
+        return self._at.which(tool)
 
 
 class Own:
@@ -463,6 +480,28 @@ class FailureSuite(Own):
             with pytest.raises(RestoreFailed, match="did not come to its end"):
                 self.engine.swap(item, "copy", "kept", at, undo)
 
+    def test_a_restore_whose_mark_is_lost_leaves_nothing(self, at: Executor, undo: RecordingUndo) -> None:
+        self.server.sql("CREATE USER far@'%' IDENTIFIED BY 'f'", "GRANT ALL ON *.* TO far@'%'")
+        with made(self.server, "shop", SMALL):
+            taken = good(self.item("shop"), at, undo)
+        with CuttingProxy(self.server.port, b"CREATE TABLE `again`") as proxy:
+            over = {"socket": None, "port": proxy.port, "user": "far", "password": {"env": "X"}, "secret": "f"}
+            with pytest.raises(RestoreFailed) as caught:
+                bring(self.item("shop", **over), taken.data, "again", at, undo)
+            assert proxy.cut.is_set()
+        assert_told(caught.value)
+        assert "again" not in self.server.databases()
+        bring(self.item("shop"), taken.data, "again", at, undo)
+
+    def test_a_database_made_meanwhile_is_not_ours(self, at: Executor, undo: RecordingUndo) -> None:
+        with made(self.server, "shop", SMALL):
+            taken = good(self.item("shop"), at, undo)
+        others = ("CREATE DATABASE again", "CREATE TABLE again.theirs (a int)")
+        elsewhere = Meanwhile(at, lambda: "again" in self.server.databases() or self.server.sql(*others))
+        with pytest.raises(RestoreFailed, match="exists already"):
+            bring(self.item("shop"), taken.data, "again", cast("Executor", elsewhere), undo)
+        assert self.server.sql("SHOW TABLES FROM again") == [("theirs",)]
+
     def test_a_load_that_fails_leaves_nothing(self, at: Executor, undo: RecordingUndo) -> None:
         with made(self.server, "shop", SMALL):
             item = self.item("shop")
@@ -598,6 +637,20 @@ class AccountsSuite(Own):
         with pytest.raises(DataDamaged):
             bring(item, taken.data, "globals", at, undo, damaged=True)
         assert self.server.accounts() == before
+
+    def test_whom_it_cannot_drop_again_is_named(self, at: Executor, undo: RecordingUndo) -> None:
+        one, two, three = (Account(name, "localhost") for name in ("one", "two", "three"))
+        made = [
+            Statement(one, f"CREATE USER {one.name}", create=True),
+            Statement(two, f"DROP USER {one.name}", create=True),
+            Statement(three, "CREATE NOBODY", create=True),
+        ]
+        data = accounts.MAGIC + b"".join(statement.text() for statement in made) + accounts.FOOTER
+        with pytest.raises(RestoreFailed) as caught:
+            bring(self.globals(at, undo), data, "globals", at, undo)
+        assert f"{three.name} cannot be created" in caught.value.message
+        assert f"NOBODY' at line 1; {one.name}, {two.name} had been created before" in caught.value.message
+        assert "drop them" in (caught.value.hint or "")
 
     def test_unchanged_users_give_the_same_bytes(self, at: Executor, undo: RecordingUndo) -> None:
         item = self.globals(at, undo)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.engines._incoming import Incoming
 from orchestrator.engines._mysql import header, names
-from orchestrator.engines._mysql.connection import NAME_LETTERS, Session, Target, connect, one_line, target_of
+from orchestrator.engines._mysql.connection import NAME_LETTERS, Session, Target, code_of, connect, one_line, target_of
 from orchestrator.engines._mysql.dump import FOOTER, reason_of
 from orchestrator.engines._mysql.header import Header
 from orchestrator.engines._mysql.options import Options
@@ -22,6 +22,7 @@ from orchestrator.model.waiting import poll
 
 UNFINISHED = "resguardo: being restored, not complete"  # a table, until the end: so a killed restore is recognised
 _DROP_LIMIT = 600.0  # seconds
+_EXISTS = 1007  # both manuals' error references: ER_DB_CREATE_EXISTS
 
 
 def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
@@ -42,6 +43,7 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
             _create(session, to, found)
             rewriter = Rewriter(item.name, to)
             try:
+                session.execute(f"CREATE TABLE {ident(to, UNFINISHED)} (id int PRIMARY KEY)")
                 _Loading(item, target, to, tool, incoming, at, undo).load(head, rewriter)
                 session.execute(f"DROP TABLE {ident(to, UNFINISHED)}")
                 notes = names.look(session, item.name, to)
@@ -72,16 +74,16 @@ def unfinished(session: Session, name: str) -> bool:
 
 
 def _create(session: Session, to: str, found: Header) -> None:
-    """Create the database, empty but for the mark. Raises RestoreFailed."""
+    """Create the database, empty: never one that is there, not even since we looked. Raises RestoreFailed."""
+    clauses = found.clauses() if header.has_comments(session) else _bare(found)
     try:
-        session.execute(
-            f"CREATE DATABASE {ident(to)}{found.clauses() if header.has_comments(session) else _bare(found)}"
-        )
-        session.execute(f"CREATE TABLE {ident(to, UNFINISHED)} (id int PRIMARY KEY)")
+        session.execute(f"CREATE DATABASE {ident(to)}{clauses}")  # no IF NOT EXISTS: what we drop must be ours
     except ServerUnreachable as error:
         text = f"database {to!r} cannot be created: {error.message}; whether it exists now is not known"
         raise RestoreFailed(text, f"if it does and is empty: DROP DATABASE {ident(to)}") from error
     except ResguardoError as error:
+        if code_of(error.__cause__) == _EXISTS:
+            raise _taken(session, to) from error
         text = f"database {to!r} cannot be created: {error.message}"
         raise RestoreFailed(text, "the user needs CREATE and all rights in it: set restore_user") from error
 
