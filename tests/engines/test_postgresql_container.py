@@ -136,7 +136,7 @@ def test_as_the_image_is(form: str, server: Inside, shop: str, at: ContainerExec
     """With nothing but the container's name: the socket is found, the role is the image's."""
     facts = ENGINE.probe(source_of(server, include=[shop], format=form), at, undo)
     assert facts.findings == ()
-    assert facts.server.partition(".")[0] == server.bin.parts[-2]
+    assert facts.server.startswith(f"PostgreSQL {server.bin.parts[-2]}.")
     roles, item = facts.items
     known = good(roles, at, undo)
     assert ENGINE.verify(roles, roles.name, known.end.counts, at, undo) == []

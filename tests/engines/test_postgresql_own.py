@@ -97,7 +97,7 @@ class TestRights:
             facts = ENGINE.probe(source, at, undo)
             (note,) = facts.findings
             assert (note.level, note.message) == ("info", "restoring needs restore_user: bk may not create databases")
-            assert facts.server.startswith(server.bin.parts[-2])
+            assert facts.server.startswith(f"PostgreSQL {server.bin.parts[-2]}.")
             assert [item.role for item in facts.items] == ["globals", "data"]
             good(facts.items[0], at, undo)
             taken = good(facts.items[1], at, undo)

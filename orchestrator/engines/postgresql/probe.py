@@ -92,7 +92,7 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
     findings = [finding for name in names for finding in judge(name, looks[name], target, version)]
     return Facts(
         _items(source, looks, names, configured=options.configuration and unread is None),
-        text,
+        f"PostgreSQL {text}",
         f"pg_dump {tools.version}",
         (
             *findings,
