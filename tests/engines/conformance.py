@@ -39,6 +39,17 @@ HOSTILE = (
     "dbname=x host=evil",
     "$(id);`id`\\",
 )
+# What is worth its time in every place, such as inside a container; elsewhere than on the host the rest is slow.
+HANDFUL = frozenset(
+    {
+        "test_restores_what_was_taken",
+        "test_hostile_names",
+        "test_cut_data_restores_nothing",
+        "test_killed_producer_is_told",
+        "test_dump_under_writes_is_consistent",
+    }
+)
+HANDFUL_OF_HOSTILE = ("new\nline", "$(id);`id`\\")
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,9 @@ class EngineConformance:
     # Label of a broken source → what probe() must raise; None: only taking it notices.
     broken: ClassVar[Mapping[str, type[ResguardoError] | None]]
     hostile: ClassVar[tuple[str, ...]] = HOSTILE
+    # Where its tools run, and which tests run elsewhere than on the host by default; None: all of them.
+    places: ClassVar[tuple[str, ...]] = ("host",)
+    handful: ClassVar[frozenset[str] | None] = None
 
     # --- hooks -----------------------------------------------------------------------------------------------------
 

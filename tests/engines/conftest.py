@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from orchestrator.adapters.executor import HostExecutor
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.execution import Executor
+from tests.engines.conformance import HANDFUL_OF_HOSTILE
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers.docker import Box, DockerEngine
 
@@ -46,10 +48,23 @@ def undo(state: StateFolder) -> Iterator[RecordingUndo]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `broken` or `hostile` once for each that its class names; in each of its `places`."""
-    if "at" in metafunc.fixturenames and metafunc.cls is not None:
-        places = getattr(metafunc.cls, "places", ("host",))
-        if places != ("host",):
-            metafunc.parametrize("at", places, indirect=True)
-    for name in ("broken", "hostile"):
-        if name in metafunc.fixturenames and metafunc.cls is not None:
-            metafunc.parametrize(name, list(getattr(metafunc.cls, name)))
+    label = next((name for name in ("broken", "hostile") if name in metafunc.fixturenames), "")
+    labels = list(getattr(metafunc.cls, label)) if label and metafunc.cls is not None else []
+    places = getattr(metafunc.cls, "places", ("host",)) if "at" in metafunc.fixturenames else ("host",)
+    if places == ("host",):
+        if labels:
+            metafunc.parametrize(label, labels)
+        return
+    sets = [
+        pytest.param(*given, marks=pytest.mark.slow if _repeats(metafunc, *given) else ())
+        for given in itertools.product(places, *([labels] if labels else []))
+    ]
+    metafunc.parametrize(["at", label] if labels else ["at"], sets, indirect=["at"])
+
+
+def _repeats(metafunc: pytest.Metafunc, place: str, label: str = "") -> bool:
+    """Whether a test proves in this place what it proved on the host: a class's `handful` says which do more."""
+    handful = getattr(metafunc.cls, "handful", None)
+    if place == "host" or handful is None:
+        return False
+    return metafunc.function.__name__ not in handful or (label != "" and label not in HANDFUL_OF_HOSTILE)

@@ -14,7 +14,7 @@ from orchestrator.engines._mysql.options import Options
 from orchestrator.model.engine import Item, Source
 from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable, ToolMissing
 from orchestrator.model.secret import Secret
-from tests.engines.conformance import StreamConformance
+from tests.engines.conformance import HANDFUL, StreamConformance
 from tests.engines.mysql_content import content
 from tests.engines.servers.mariadb import PASSWORD, SUPERUSER, MariadbServer, ident
 
@@ -108,6 +108,7 @@ class MysqlConformance(StreamConformance):
         "may not see routines": RightsMissing,
         "no dump program": ToolMissing,
         "the other server": Precondition,
+        "no such authority": Precondition,
     }
 
     @pytest.fixture(autouse=True)
@@ -132,6 +133,8 @@ class MysqlConformance(StreamConformance):
             more["user"] = "absent"
         elif label == "no server":
             more |= {"socket": None, "host": "127.0.0.1", "port": 1}
+        elif label == "no such authority":
+            more |= {"socket": None, "port": self.server.port, "tls": {"ca": str(tmp / "missing")}}
         elif label == "may not select":
             grant = "TRIGGER ON shop.*"
         elif label == "may not see triggers":
@@ -207,3 +210,4 @@ class MysqlConformance(StreamConformance):
 class TestMariadb(MysqlConformance):
     engine_name = "mariadb"
     places = ("host", "container")
+    handful = HANDFUL

@@ -125,6 +125,7 @@ class TestPostgresql(StreamConformance):
         "unreadable table": RightsMissing,
         "unreadable large object": RightsMissing,
         "no pg_dump": ToolMissing,
+        "no such authority": Precondition,
     }
 
     @pytest.fixture(autouse=True)
@@ -149,6 +150,8 @@ class TestPostgresql(StreamConformance):
             more["user"] = "absent"
         elif label == "no server":
             more |= {"port": 1}
+        elif label == "no such authority":
+            more |= {"socket": None, "host": "127.0.0.1", "tls": {"ca": str(tmp / "missing")}}
         elif label == "row-level security":
             sql += "ALTER TABLE t ENABLE ROW LEVEL SECURITY;"
         elif label == "unreadable table":
