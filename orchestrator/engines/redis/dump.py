@@ -43,7 +43,9 @@ class Passing:
 
     def _run(self) -> None:
         try:
-            self._contents = read(self._pull)
+            contents = read(self._pull)
+            self._payload.assert_own(contents)
+            self._contents = contents
         except ResguardoError as error:
             self._error = error
         except OSError as error:

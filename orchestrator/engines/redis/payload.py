@@ -12,7 +12,9 @@ from typing import Protocol
 
 from orchestrator.engines.redis import programs
 from orchestrator.engines.redis.connection import Target, connect, lacking
-from orchestrator.engines.redis.saving import saved
+from orchestrator.engines.redis.proof import assert_beside
+from orchestrator.engines.redis.rdb import Contents
+from orchestrator.engines.redis.saving import Saved, saved
 from orchestrator.engines.redis.wire import Refused, Wire
 from orchestrator.model.errors import DumpFailed
 from orchestrator.model.execution import Executor, Proc, Undo
@@ -31,6 +33,9 @@ class Payload(Protocol):
 
     def pull(self) -> bytes:
         """Return the next bytes of the snapshot alone, b"" after the last. Raises ResguardoError."""
+
+    def assert_own(self, found: Contents) -> None:
+        """See that what was pulled is that server's. Raises DumpFailed."""
 
     def stop(self) -> None:
         """End a `pull` of another thread."""
@@ -130,6 +135,9 @@ class Replication:
             raise DumpFailed(f"{self._target.where}: the server ended the transfer early", "see the server's log")
         return block
 
+    def assert_own(self, found: Contents) -> None:
+        """See the port: it came from the server itself."""
+
     def stop(self) -> None:
         """See the port."""
         self._wire.stop()
@@ -177,9 +185,35 @@ class Output:
             raise DumpFailed(text, "see what the server is waiting for")
         return os.read(self._fd, BLOCK)
 
+    def assert_own(self, found: Contents) -> None:
+        """See the port: the program has it from the server."""
+
     def stop(self) -> None:
         """See the port."""
         self._proc.stop()
+
+
+class Stored:
+    """A file that the server wrote."""
+
+    def __init__(self, output: Output, saving: Saved, wire: Wire, where: str) -> None:
+        self.began = saving.began
+        self._output = output
+        self._first = output.pull()  # from here on it is open
+        self._proof = saving.proof(wire, where)
+
+    def pull(self) -> bytes:
+        """See the port."""
+        block, self._first = self._first or self._output.pull(), b""
+        return block
+
+    def assert_own(self, found: Contents) -> None:
+        """See the port: the path may be another server's."""
+        self._proof.assert_own(found)
+
+    def stop(self) -> None:
+        """See the port."""
+        self._output.stop()
 
 
 @contextmanager
@@ -215,11 +249,14 @@ def _coordinates(target: Target) -> list[str]:
 @contextmanager
 def bgsave(place: Place) -> Iterator[Payload]:
     """Let the server write its file, then read that where the server's tools are."""
-    with connect(place.target) as wire:
-        began, path = saved(wire, place.target, place.timeout)
-    with _printed(place, ["cat", "--", path], f"reading {path!r}", None) as output:
-        output.began = began
-        yield output
+    target = place.target
+    assert_beside(target)
+    with ExitStack() as stack:
+        with connect(target) as wire:
+            saving = saved(wire, target, place.timeout)
+            output = stack.enter_context(_printed(place, ["cat", "--", saving.path], f"reading {saving.path!r}", None))
+            stored = Stored(output, saving, wire, target.where)
+        yield stored
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from orchestrator.engines.redis import programs, saving, users
+from orchestrator.engines.redis import programs, proof, saving, users
 from orchestrator.engines.redis.connection import Target, connect, lacking, target_of
 from orchestrator.engines.redis.facts import info, number, server_name
 from orchestrator.engines.redis.options import Options
@@ -94,6 +94,7 @@ def _assert_rights(wire: Wire, target: Target, told: dict[str, str]) -> None:
     commands: tuple[tuple[str, ...], ...] = (("REPLCONF", "capa", "eof"), ("PSYNC", "?", "none"))
     needed = REPLICATION_RIGHTS
     if target.options.method == "bgsave":
+        proof.assert_beside(target)
         needed, commands = saving.RIGHTS, (("BGSAVE", "?"), ("CONFIG", "GET", "dir"))
     elif target.options.method == "cli":
         needed, commands = CLI_RIGHTS, (("REPLCONF", "capa", "eof"),)

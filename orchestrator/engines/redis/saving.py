@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
 from orchestrator.engines.redis.connection import Target, lacking
 from orchestrator.engines.redis.facts import info, number
+from orchestrator.engines.redis.proof import Proof, State, state
 from orchestrator.engines.redis.wire import Refused, Reply, Wire
 from orchestrator.model.errors import DumpFailed, RightsMissing
 
@@ -15,36 +17,41 @@ RIGHTS = "+bgsave +info +config|get"
 _AGAIN = 0.2  # seconds between two looks
 
 
-def saved(wire: Wire, target: Target, timeout: float) -> tuple[datetime, str]:
-    """Return when a new snapshot was begun at the earliest, and the path of its file as the server names it.
+@dataclass(frozen=True)
+class Saved:
+    """A new snapshot. began: at the earliest · path: of its file, as the server names it · before, after: the save."""
 
-    Raises RightsMissing, DumpFailed.
-    """
+    began: datetime
+    path: str
+    before: State
+    after: State
+
+    def proof(self, wire: Wire, where: str) -> Proof:
+        """Return what the file's content has to agree with; asked when the file has been opened. Raises Refused."""
+        return Proof(self.before, self.after, state(wire), where)
+
+
+def saved(wire: Wire, target: Target, timeout: float) -> Saved:
+    """Let a server save. Raises RightsMissing, DumpFailed."""
     until = monotonic() + timeout
     try:
         path = os.path.join(_setting(wire, target, "dir"), _setting(wire, target, "dbfilename"))
         _idle(wire, target, until)
-        before = _saves(info(wire, "persistence"))
-        _leave_second(wire, before[1], target)
+        _leave_second(wire, state(wire).saves[1], target)
+        before = state(wire)
         began = datetime.now(UTC)
         wire.call("BGSAVE")
         _idle(wire, target, until)
-        after = info(wire, "persistence")
+        after = state(wire)
     except Refused as refused:
         if refused.code == "NOPERM":
             raise lacking(target, refused, RIGHTS) from refused
         raise DumpFailed(f"{target.where}: no snapshot: {refused.said}", "see the server's log") from refused
-    if after.get("rdb_last_bgsave_status") != "ok" or _saves(after) <= before:
-        text = (
-            f"{target.where}: the server could not save: {after.get('rdb_last_bgsave_status', 'it does not tell why')}"
-        )
+    status = after.told.get("rdb_last_bgsave_status", "it does not tell why")
+    if status != "ok" or after.saves <= before.saves:
+        text = f"{target.where}: the server could not save: {status}"
         raise DumpFailed(text, "see the server's log; its disk may be full")
-    return began, path
-
-
-def _saves(found: dict[str, str]) -> tuple[int, int]:
-    """Return how often it saved (0 before Redis 7), and in which second last."""
-    return number(found, "rdb_saves"), number(found, "rdb_last_save_time")
+    return Saved(began, path, before, after)
 
 
 def _leave_second(wire: Wire, second: int, target: Target) -> None:
