@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -16,6 +17,7 @@ from orchestrator.model.execution import Exit, Proc
 PIPE = 1 << 20
 BLOCK = 1 << 18
 TAIL = 4096  # bytes within which a footer is looked for
+_GLANCE = 1000  # milliseconds without a byte after which it is looked whether the verdict will ever come
 Change = Callable[[bytes], bytes]
 
 
@@ -35,6 +37,14 @@ def _write(fd: int, block: bytes) -> None:
     view = memoryview(block)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def kept(error: BaseException, doing: str) -> ResguardoError:
+    """Return what ended a thread as an error that can be told, whatever it was. doing: what it ended."""
+    if isinstance(error, ResguardoError):
+        return error
+    said = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
+    return ResguardoError(f"{doing} failed: {said}", "try again; report it when it fails the same way")
 
 
 class Consumer:
@@ -97,19 +107,39 @@ class Incoming:
     def _await(self, data: Data) -> None:
         try:
             data.finish(self.consumer)
-        except ResguardoError as error:
-            self.error = self.error or error
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that asks
+            self.error = self.error or kept(error, "checking the data")
+
+    def _read(self, size: int) -> bytes:
+        """Read some. Raises the verdict's error, after which no byte may ever come, nor an end."""
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        while not poller.poll(_GLANCE):
+            if self.error is not None:
+                raise self.error
+        return os.read(self._fd, size)
 
     def head(self, enough: Callable[[bytes], bool], limit: int) -> bytes:
         """Read until `enough`, at least `limit` bytes, or the end. Raises what the verdict says of a bad end."""
         head = b""
         while len(head) < limit and not enough(head):
-            block = os.read(self._fd, 65536)
+            block = self._read(65536)
             if not block:
                 self.check()
                 break
             head += block
         return head
+
+    def whole_within(self, limit: int) -> bytes | None:
+        """Read everything; None when it is more than `limit` bytes. Raises what the verdict says of it."""
+        blocks, size = [], 0
+        while block := self._read(BLOCK):
+            blocks.append(block)
+            size += len(block)
+            if size > limit:
+                return None
+        self.check()
+        return b"".join(blocks)
 
     def pour(self, head: bytes, footer: bytes = b"", change: Change | None = None) -> int:
         """Send `head` and all that follows; returns the descriptor to read from, which the caller closes.
@@ -129,7 +159,7 @@ class Incoming:
             while block:
                 tail = (tail + block)[-TAIL:] if len(block) < TAIL else block[-TAIL:]
                 _write(write, change(block))
-                block = os.read(self._fd, BLOCK)
+                block = self._read(BLOCK)
             _write(write, change(b""))
             self._judge.join()
             if self.error is None and footer not in tail:
@@ -139,8 +169,8 @@ class Incoming:
                 self.consumer.stop(0.0)
         except BrokenPipeError:
             pass  # the consumer ended first: its exit code tells why
-        except ResguardoError as error:
-            self.error = self.error or error
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that asks; the consumer must not go on
+            self.error = self.error or kept(error, "passing the data on")
             self.consumer.stop(0.0)
         finally:
             self._close()  # tells the producer that nobody reads on
@@ -176,3 +206,15 @@ class Incoming:
             self._close()
         else:
             self._pour.join(5.0)
+
+
+def read_whole(data: Data, limit: int, what: str, hint: str) -> bytes:
+    """Read a small item whole, judged. what, hint: for the error when it has more than `limit` bytes.
+
+    Raises RestoreFailed, DataDamaged.
+    """
+    with Incoming(data) as incoming:
+        found = incoming.whole_within(limit)
+    if found is None:
+        raise RestoreFailed(f"{what} are larger than {limit} bytes", hint)
+    return found

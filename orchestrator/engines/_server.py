@@ -6,11 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from orchestrator.model.engine import Source
+from orchestrator.model.errors import Precondition
+from orchestrator.model.secret import Secret
 from orchestrator.policy.base import PolicyModel, Whole
 from orchestrator.policy.fault import fault
 from orchestrator.policy.paths import LocalPath
 from orchestrator.policy.secret_ref import SecretRef
 
+Purpose = Literal["dump", "restore"]
 Mode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
 
@@ -42,6 +46,17 @@ class Tls(PolicyModel):
     def sslmode(self) -> Mode:
         """The mode, also when none is given."""
         return self.mode or ("verify-full" if self.ca else "prefer")
+
+    def check_files(self, where: str) -> None:
+        """See that the files can be read: drivers hardly tell which one they miss. Raises Precondition."""
+        for key in ("ca", "cert", "key"):
+            path = getattr(self, key)
+            try:
+                if path is not None:
+                    open(path, "rb").close()
+            except OSError as error:
+                text = f"{where}: tls.{key}: {path!r} cannot be read: {error.strerror}"
+                raise Precondition(text, f"correct tls.{key} in services.yml, or make the file readable") from error
 
 
 class ServerOptions(PolicyModel):
@@ -99,3 +114,19 @@ class ServerOptions(PolicyModel):
         if self.restore_password and not self.restore_user:
             raise fault("restore_password needs restore_user", "name the user")
         return self
+
+
+def login(source: Source, purpose: Purpose) -> tuple[str | None, Secret | None, str]:
+    """Return who we are for a purpose, as (user, password, prefix), None for what is not told.
+
+    prefix: of the keys `user` and `password` in services.yml that say it, for messages. Logs leave the password out
+    from here on. Raises RightsMissing (the secret cannot be read).
+    """
+    options: ServerOptions = source.options
+    user, reference, prefix = options.user, options.password, ""
+    if purpose == "restore" and options.restore_user:
+        user, reference, prefix = options.restore_user, options.restore_password, "restore_"
+    password = source.resolve(reference) if reference is not None else None
+    if password is not None:
+        source.hide(password)
+    return user, password, prefix

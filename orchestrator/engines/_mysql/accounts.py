@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from orchestrator.engines._incoming import Incoming, pipe
+from orchestrator.engines._incoming import pipe, read_whole
 from orchestrator.engines._mysql.connection import Session, Target, administering, connect, one_line
 from orchestrator.engines._mysql.quoting import ident
 from orchestrator.model.engine import Data, DumpEnd, Item, Restored
@@ -109,9 +109,8 @@ class AccountsDump:
 
 
 @contextmanager
-def dumping(item: Item, target: Target) -> Iterator[AccountsDump]:
+def dumping(target: Target) -> Iterator[AccountsDump]:
     """Give the accounts as a stream. Raises as `connect`."""
-    del item
     as_of = datetime.now(UTC)
     with connect(target) as session:
         found = statements(session)
@@ -151,14 +150,7 @@ def parse(script: bytes) -> list[Statement]:
 
 def restore(item: Item, data: Data, to: str, at: Executor) -> Restored:
     """Add the accounts that are missing, with their grants. Raises RestoreFailed, DataDamaged."""
-    with Incoming(data) as incoming:
-        script = incoming.head(lambda _read: False, LIMIT)
-        if len(script) >= LIMIT:
-            raise RestoreFailed(
-                f"the users and grants are larger than {LIMIT} bytes", "run them with a client yourself"
-            )
-        incoming.check()
-    stored = parse(script)
+    stored = parse(read_whole(data, LIMIT, "the users and grants", "run them with a client yourself"))
     with administering(item.source, at) as session:
         there = set(listed(session))
         new = [statement for statement in stored if statement.account not in there]
@@ -176,11 +168,25 @@ def _create(session: Session, wanted: Sequence[Statement]) -> None:
         try:
             session.execute(statement.sql)
         except ResguardoError as error:
-            for account in done:
-                session.execute(f"DROP {'ROLE' if account.role else 'USER'} {account.name}")
-            text = f"{statement.account.name} cannot be created: {error.message}"
-            raise RestoreFailed(text, "the user needs CREATE USER and GRANT OPTION: set restore_user") from error
+            text, hint = f"{statement.account.name} cannot be created: {error.message}", _CREATE_HINT
+            if left := [account for account in done if not _dropped(session, account)]:
+                names = ", ".join(account.name for account in left)
+                text += f"; {names} had been created before, and could not be dropped again"
+                hint += f"; drop {'them' if left[1:] else 'it'} before another attempt: it leaves alone whom it finds"
+            raise RestoreFailed(text, hint) from error
         done.append(statement.account)
+
+
+_CREATE_HINT = "the user needs CREATE USER and GRANT OPTION: set restore_user"
+
+
+def _dropped(session: Session, account: Account) -> bool:
+    """Whether an account that was just created could be dropped again."""
+    try:
+        session.execute(f"DROP {'ROLE' if account.role else 'USER'} {account.name}")
+    except ResguardoError:
+        return False
+    return True
 
 
 def _grant(session: Session, statement: Statement) -> Iterator[Finding]:

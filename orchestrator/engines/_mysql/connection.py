@@ -8,13 +8,13 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines._guard import Beside, Guard
 from orchestrator.engines._mysql.defaults import option_file, tls_settings
 from orchestrator.engines._mysql.options import Options
 from orchestrator.engines._mysql.server import Kind, Server, server_of
-from orchestrator.engines._server import Tls
+from orchestrator.engines._server import Purpose, Tls, login
 from orchestrator.model.engine import Source
 from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable
 from orchestrator.model.execution import Address, Executor
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import pymysql
 
-Purpose = Literal["dump", "restore"]
 QUERY_LIMIT = 60.0  # seconds for one look at a catalog
 CONNECT_LIMIT = 30  # seconds: a server may look for our name in vain before it greets us
 NAME_LETTERS = 64  # of a database; longer ones are refused by the server
@@ -36,7 +35,6 @@ _SOCKETS = ("/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/
 _REFUSED = {1045, 1698, 1130, 1129, 1251, 1275, 1820, 1862, 3118, 4151}
 _LOST = {1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1927, 2002, 2003, 2005, 2006, 2013, 2026}
 _RIGHTS = {1044, 1142, 1143, 1227, 1370, 1305, 1410, 1873}
-NO_DATABASE = 1049
 
 
 @dataclass(frozen=True)
@@ -78,12 +76,7 @@ class Target:
 def target_of(source: Source, at: Executor, purpose: Purpose = "dump") -> Target:
     """Gather a source's coordinates. Raises RightsMissing (secret), ServerUnreachable (no way to it from here)."""
     options: Options = source.options
-    user, reference, prefix = options.user, options.password, ""
-    if purpose == "restore" and options.restore_user:
-        user, reference, prefix = options.restore_user, options.restore_password, "restore_"
-    password = source.resolve(reference) if reference is not None else None
-    if password is not None:
-        source.hide(password)
+    user, password, prefix = login(source, purpose)
     address = _address(options, at)
     driver = at.address(address)
     kind: Kind = "mysql" if source.engine == "mysql" else "mariadb"
@@ -157,7 +150,7 @@ class Session:
 
 
 def _context(target: Target) -> ssl.SSLContext | None:
-    """Return how the driver protects the connection; None: not at all."""
+    """Return how the driver protects the connection; None: not at all. Raises Precondition."""
     import ssl  # noqa: PLC0415 - start-up
 
     tls, mode = target.tls, target.tls.sslmode
@@ -168,10 +161,15 @@ def _context(target: Target) -> ssl.SSLContext | None:
     # MariaDB's programs check the name with the certificate, or neither.
     context.check_hostname = mode == "verify-full" or (mode == "verify-ca" and target.kind == "mariadb")
     context.verify_mode = ssl.CERT_REQUIRED if mode.startswith("verify") else ssl.CERT_NONE
-    if tls.ca:
-        context.load_verify_locations(tls.ca)
-    if tls.cert:
-        context.load_cert_chain(tls.cert, tls.key)
+    try:
+        if tls.ca:
+            context.load_verify_locations(tls.ca)
+        if tls.cert:
+            context.load_cert_chain(tls.cert, tls.key)
+    except OSError as error:
+        files = ", ".join(repr(path) for path in (tls.ca, tls.cert, tls.key) if path)
+        text = f"{target.where}: the files of tls cannot be used: {_text(error)}: {files}"
+        raise Precondition(text, "correct tls in services.yml, or put the right files there, in PEM") from error
     return context
 
 
@@ -251,6 +249,7 @@ def connect(target: Target) -> Session:
     """Connect. Raises ServerUnreachable, RightsMissing, Precondition (another kind of server), Interrupted."""
     import pymysql  # noqa: PLC0415 - drivers are imported when used
 
+    target.tls.check_files(target.where)
     try:
         context = _context(target)
         connection = Beside(lambda: _dial(target, context), lambda got: got._force_close(), "mysql-connect").result(  # noqa: SLF001 - close() may wait

@@ -92,10 +92,11 @@ class DatabaseDump:
         except ResguardoError as error:  # where it ran is gone, such as a container
             return DumpEnd(error=f"{what}: {error.message}", findings=(Finding("error", error.message, error.hint),))
         self.relay.join()
-        if not end.ok:
+        broken = self.relay.error
+        if not end.ok and (broken is None or self.relay.ended):
             return DumpEnd(error=failure(end, what), findings=hints(end))
-        if self.relay.error is not None or not self.relay.whole:
-            reason = self.relay.error.message if self.relay.error else "nobody read it to its end"
+        if broken is not None or not self.relay.whole:  # a program whose output is not taken fails, too: it is not why
+            reason = broken.message if broken else "nobody read it to its end"
             return DumpEnd(error=f"{what}: the dump is not understood: {reason}")
         try:
             with connect(self.target) as session:
@@ -144,7 +145,7 @@ def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
     options: Options = item.source.options
     with ExitStack() as stack:
         if item.role == "globals":
-            yield stack.enter_context(accounts.dumping(item, target))
+            yield stack.enter_context(accounts.dumping(target))
             return
         with connect(target) as session:
             tool = dumper(at, undo, session.server, options.tools)

@@ -6,17 +6,20 @@ import os
 import select
 import threading
 
-from orchestrator.engines._incoming import BLOCK
+from orchestrator.engines._incoming import BLOCK, kept
 from orchestrator.engines._mysql.census import Census
 from orchestrator.model.errors import ResguardoError
 
 
 class Relay:
-    """A thread between two pipes. It owns `source` and `sink` and closes both; `head` is sent first."""
+    """A thread between two pipes. It owns `source` and `sink` and closes both; `head` is sent first.
+
+    ended: the program sent all that it had · whole: all of it was passed on, and understood.
+    """
 
     def __init__(self, source: int, sink: int, head: bytes, census: Census) -> None:
         self.error: ResguardoError | None = None
-        self.whole = False
+        self.whole = self.ended = False
         self._source, self._sink, self._head, self._census = source, sink, head, census
         os.set_blocking(sink, False)
         self._over = os.eventfd(0, os.EFD_CLOEXEC)
@@ -39,8 +42,8 @@ class Relay:
                 self._pass()
         except BrokenPipeError:
             pass  # nobody reads any more
-        except ResguardoError as error:
-            self.error = error
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that asks
+            self.error = kept(error, "reading it")
         finally:
             os.close(self._source)
             os.close(self._sink)
@@ -49,6 +52,7 @@ class Relay:
         while self._wait(self._source, select.POLLIN):
             block = os.read(self._source, BLOCK)
             if not block:
+                self.ended = True
                 self._census.end()
                 self.whole = True
                 return

@@ -2,8 +2,8 @@
 
 options.py what can be set · target.py where the server is · connection.py sessions that cannot hang · tools.py the
 client programs · probe.py · dump.py · selection.py whose rows · counts.py · upkeep.py what runs before ·
-properties.py the database itself (encoding, owner …) · incoming.py bytes on their way back · restore.py · roles.py
-the globals · configuration.py the server's files · verify.py · swap.py
+properties.py the database itself (encoding, owner …) · restore.py · roles.py the globals · configuration.py the
+server's files · verify.py · swap.py
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from orchestrator.engines._incoming import read_whole
 from orchestrator.engines.postgresql.connection import Session, maintenance
-from orchestrator.engines.postgresql.incoming import Incoming
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.model.engine import Data, Dump, DumpEnd, Item, Restored
 from orchestrator.model.errors import DumpFailed, ResguardoError, RestoreFailed
@@ -134,10 +134,7 @@ def dump(stack: ExitStack, session: Session) -> Dump:
 
 def restore(item: Item, data: Data, to: str, at: Executor) -> Restored:
     """Compare what was stored with the living files; nothing is written. Raises RestoreFailed, DataDamaged."""
-    with Incoming(data) as incoming:
-        stored = incoming.head(lambda _read: False, 2 * LIMIT)
-        incoming.check()
-    then = unpack(stored)
+    then = unpack(read_whole(data, 2 * LIMIT, "the configuration files", _BY_HAND))
     try:
         with maintenance(item.source, at) as session:
             now = read(session)

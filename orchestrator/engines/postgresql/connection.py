@@ -6,17 +6,18 @@ import contextlib
 import os
 import re
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engines.postgresql.target import Purpose, Target, target_of
+from orchestrator.engines._guard import Beside, Guard
+from orchestrator.engines._server import Purpose
+from orchestrator.engines.postgresql.target import Target, target_of
 from orchestrator.model.engine import Source
-from orchestrator.model.errors import Bug, Interrupted, Precondition, ResguardoError, RightsMissing, ServerUnreachable
+from orchestrator.model.errors import Precondition, ResguardoError, RightsMissing, ServerUnreachable
 from orchestrator.model.execution import Executor
-from orchestrator.model.waiting import Wait, poll
+from orchestrator.model.waiting import poll
 
 if TYPE_CHECKING:
     import psycopg
@@ -33,39 +34,6 @@ _REFUSED = (
     ("is not permitted to log in", "ALTER ROLE … LOGIN"),
     ("role ", "create the role, or correct {user}"),
 )
-
-
-class _Guard:
-    """Severs a connection when an answer takes too long or the run is told to stop: no driver's wait ends otherwise.
-
-    `reason`: why it was severed, once the block is left.
-    """
-
-    def __init__(self, wait: Wait, limit: float, sever: Callable[[], None], where: str) -> None:
-        self.reason: ResguardoError | None = None
-        self._wait, self._limit, self._sever, self._where = wait, limit, sever, where
-        self._over = os.eventfd(0, os.EFD_CLOEXEC)
-        self._thread = threading.Thread(target=self._watch, name="postgresql-guard", daemon=True)
-
-    def __enter__(self) -> _Guard:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.eventfd_write(self._over, 1)
-        self._thread.join()  # none may outlive its query: it would sever an innocent one
-        os.close(self._over)
-
-    def _watch(self) -> None:
-        try:
-            if not self._wait((self._over,), self._limit):
-                self.reason = ServerUnreachable(
-                    f"{self._where}: no answer within {self._limit:g} s", "see what the server is waiting for"
-                )
-        except Interrupted as told:
-            self.reason = told
-        if self.reason is not None:
-            self._sever()
 
 
 class Session:
@@ -113,7 +81,7 @@ class Session:
         """
         import psycopg  # noqa: PLC0415 - drivers are imported when used
 
-        guard = _Guard(self._wait, limit, self.sever, self._target.where)
+        guard = Guard(self._wait, limit, self.sever, self._target.where)
         try:
             with guard:
                 text = query.encode() if isinstance(query, str) else query
@@ -178,79 +146,28 @@ def _quiet(version: int) -> str:
     return "".join(f"SET {name} = {value};" for since, name, value in _QUIET if version >= since) + _DURABLE
 
 
-class _Connecting(threading.Thread):
-    """Connects beside us: libpq knows a time limit and no other way to be stopped.
+def _dial(target: Target, database: str) -> psycopg.Connection[tuple[Any, ...]]:
+    import psycopg  # noqa: PLC0415 - drivers are imported when used
 
-    One that is given up ends with that limit, and closes what it got.
-    """
-
-    def __init__(self, target: Target, database: str) -> None:
-        super().__init__(name="postgresql-connect", daemon=True)
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._error: BaseException | None = None
-        self._target, self._database = target, database
-        self._over = os.eventfd(0, os.EFD_CLOEXEC)
-        self._lock = threading.Lock()
-        self._ended = self._given_up = False
-
-    def run(self) -> None:
-        """Connect, and say that it is over."""
-        try:
-            self._connection = self._connect()
-        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
-            self._error = error
-        with self._lock:
-            self._ended = True
-            os.eventfd_write(self._over, 1)
-            if self._given_up:
-                self._drop()
-
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        import psycopg  # noqa: PLC0415 - drivers are imported when used
-
-        password = self._target.password.reveal() if self._target.password else None
-        return psycopg.connect(
-            self._target.driver_conninfo(self._database),
-            autocommit=True,
-            prepare_threshold=None,
-            client_encoding="utf8",
-            password=password,
-            application_name="resguardo",
-        )
-
-    def result(self) -> psycopg.Connection[tuple[Any, ...]]:
-        """Wait for it. Raises Interrupted, and what `refused` makes of the driver's error."""
-        self.start()
-        try:
-            self._target.wait((self._over,), None)
-        except Interrupted:
-            self._give_up()
-            raise
-        self.join()
-        os.close(self._over)
-        if self._connection is not None:
-            return self._connection
-        import psycopg  # noqa: PLC0415 - drivers are imported when used
-
-        if isinstance(self._error, psycopg.Error):
-            raise refused(self._error, self._target, self._database) from self._error
-        raise self._error or Bug("a connection ended without a word")
-
-    def _give_up(self) -> None:
-        with self._lock:
-            self._given_up = True
-            if self._ended:
-                self._drop()
-
-    def _drop(self) -> None:
-        os.close(self._over)
-        if self._connection is not None:
-            self._connection.close()
+    return psycopg.connect(
+        target.driver_conninfo(database),
+        autocommit=True,
+        prepare_threshold=None,
+        client_encoding="utf8",
+        password=target.password.reveal() if target.password else None,
+        application_name="resguardo",
+    )
 
 
 def connect(target: Target, database: str) -> Session:
     """Connect. Raises ServerUnreachable, RightsMissing, Precondition (no such database), Interrupted."""
-    connection = _Connecting(target, database).result()
+    target.tls.check_files(target.where)
+    try:
+        # libpq knows a time limit and no other way to be stopped.
+        dialling = Beside(lambda: _dial(target, database), lambda got: got.close(), "postgresql-connect")
+        connection = dialling.result(target.wait)
+    except _driver_error() as error:
+        raise refused(error, target, database) from error
     session = Session(connection, target)
     try:
         session.execute(_quiet(session.version))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
+from orchestrator.engines._incoming import pipe
 from orchestrator.engines.postgresql import configuration, counts, locks, properties, roles
 from orchestrator.engines.postgresql.connection import Session, connect, last_words, one_line
-from orchestrator.engines.postgresql.incoming import pipe
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.restore import FOOTER
 from orchestrator.engines.postgresql.selection import Selection, select

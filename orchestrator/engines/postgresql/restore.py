@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 
+from orchestrator.engines._incoming import Incoming
 from orchestrator.engines.postgresql import properties
 from orchestrator.engines.postgresql.connection import (
     NAME_BYTES,
@@ -14,7 +15,6 @@ from orchestrator.engines.postgresql.connection import (
     last_words,
     one_line,
 )
-from orchestrator.engines.postgresql.incoming import Incoming
 from orchestrator.engines.postgresql.lost import Backend, afterwards, backend_of
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.properties import ROLES_HINT, Properties

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.engines._incoming import read_whole
 from orchestrator.engines.postgresql.connection import Session, maintenance
-from orchestrator.engines.postgresql.incoming import Incoming
 from orchestrator.engines.postgresql.properties import together
 from orchestrator.model.engine import Data, Item, Restored
 from orchestrator.model.errors import ResguardoError, RestoreFailed
@@ -99,11 +99,7 @@ def _left(text: str, statement: str) -> Finding:
 
 def restore_globals(item: Item, data: Data, to: str, at: Executor) -> Restored:
     """Add the roles that are missing, in one transaction. Raises RestoreFailed, DataDamaged."""
-    with Incoming(data) as incoming:
-        script = incoming.head(lambda _read: False, LIMIT)
-        if len(script) >= LIMIT:
-            raise RestoreFailed(f"the globals are larger than {LIMIT} bytes", "run them with psql yourself")
-        incoming.check()
+    script = read_whole(data, LIMIT, "the globals", "run them with psql yourself")
     with maintenance(item.source, at) as session:
         planned = _planned(session, script.decode("utf-8", "surrogateescape"))
         try:

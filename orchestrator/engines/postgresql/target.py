@@ -6,8 +6,8 @@ import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
+from orchestrator.engines._server import Purpose, Tls, login
 from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.service_file import OPEN, section
 from orchestrator.model.engine import Source
@@ -16,7 +16,6 @@ from orchestrator.model.execution import Address, Executor
 from orchestrator.model.secret import Secret
 from orchestrator.model.waiting import Wait, poll
 
-Purpose = Literal["dump", "restore"]
 CONNECT_LIMIT = 10
 _SOCKET_DIRS = ("/var/run/postgresql", "/run/postgresql", "/tmp")  # noqa: S108 - where servers put their sockets
 _SOCKET = ".s.PGSQL."  # and the port: the socket's name in its folder
@@ -36,7 +35,8 @@ class Target:
 
     near: those that are others for a driver in this process · place: where the tools run, for messages · hidden: other
     parameters that nobody may read, such as sslpassword · wait: how its answers are waited for (see `Source`) ·
-    prefix: of the keys `user` and `password` in services.yml that say who this is, for messages.
+    prefix: of the keys `user` and `password` in services.yml that say who this is, for messages · tls: as it
+    was set, to see that its files are there.
     """
 
     params: Mapping[str, str]
@@ -46,6 +46,7 @@ class Target:
     hidden: Mapping[str, Secret] = field(default_factory=dict)
     near: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
+    tls: Tls = field(default_factory=Tls)
 
     @property
     def where(self) -> str:
@@ -89,11 +90,10 @@ def target_of(source: Source, at: Executor, purpose: Purpose = "dump") -> Target
     params: dict[str, str] = dict(_FIXED)
     if options.service:
         params |= section(options.service, options.service_file)
-    user, reference, prefix = options.user, options.password, ""
-    if purpose == "restore" and options.restore_user:
-        user, reference, prefix = options.restore_user, options.restore_password, "restore_"
-        params.pop("password", None)
-    password = source.resolve(reference) if reference is not None else _given(params.pop("password", None))
+    user, password, prefix = login(source, purpose)
+    known = params.pop("password", None)
+    if password is None and not prefix and known is not None:
+        password = Secret(known)
     port = str(options.port or params.get("port") or 5432)
     tls = {"sslrootcert": options.tls.ca, "sslcert": options.tls.cert, "sslkey": options.tls.key}
     params |= {key: value for key, value in tls.items() if value}
@@ -108,11 +108,7 @@ def target_of(source: Source, at: Executor, purpose: Purpose = "dump") -> Target
     hidden = {name: Secret(params.pop(name)) for name in [*params] if name not in OPEN}
     for secret in (*hidden.values(), *([password] if password else [])):
         source.hide(secret)
-    return Target(params, password, source.wait, prefix, hidden, _near(params, at), at.place)
-
-
-def _given(text: str | None) -> Secret | None:
-    return None if text is None else Secret(text)
+    return Target(params, password, source.wait, prefix, hidden, _near(params, at), at.place, options.tls)
 
 
 def _local(port: str, at: Executor) -> str:
