@@ -159,6 +159,7 @@ class TestByDriver(StreamConformance):
         "no rights": RightsMissing,
         "no server": ServerUnreachable,
         "no mongodump": ToolMissing,
+        "no such authority": Precondition,
     }
     more: ClassVar[Mapping[str, Any]] = {"dumper": "driver"}
 
@@ -189,6 +190,8 @@ class TestByDriver(StreamConformance):
             more |= {"port": 1}
         elif label == "no mongodump":
             more |= login | {"dumper": "mongodump", "tools": str(tmp)}
+        elif label == "no such authority":
+            more |= {"tls": {"ca": str(tmp / "absent.pem")}}
         with server.client(login=True) as client:
             client.shop.things.insert_one({"_id": 1})
         try:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +27,11 @@ from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.mongodb import ENGINE, Options
 from orchestrator.engines.mongodb.archive import BUCKETS, Entry, Prelude, Reader, block, end, prelude
 from orchestrator.engines.mongodb.catalogue import from_json, to_json
-from orchestrator.engines.mongodb.connection import connect, target_of
+from orchestrator.engines.mongodb.connection import Server, connect, target_of
 from orchestrator.engines.mongodb.crc64 import crc64
+from orchestrator.engines.mongodb.incoming import Incoming
 from orchestrator.engines.mongodb.mongodump import arguments
+from orchestrator.engines.mongodb.producing import Production, Sink
 from orchestrator.engines.mongodb.restore import MARK, claim
 from orchestrator.model.engine import Item, Restored, Source
 from orchestrator.model.errors import (
@@ -39,6 +44,7 @@ from orchestrator.model.errors import (
 )
 from orchestrator.model.execution import Address, Executor
 from orchestrator.model.secret import Secret
+from orchestrator.model.waiting import poll
 from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers import mongodump
@@ -49,6 +55,7 @@ from tests.engines.servers.relay import Relay
 from tests.engines.test_mongodb import content, drop_all, made, source_of
 
 TERM = b"\xff\xff\xff\xff"
+NOT_TO_BE_HAD = "in no distribution that scripts/test can use; one on PATH runs this test"
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +299,7 @@ def test_a_program_reads_the_same(server: MongoServer, at: Executor, undo: Recor
         assert content(server, "back") == content(server, "shop")
 
 
-@pytest.mark.skipif(shutil.which("mongodump") is None, reason="does not apply: mongodump is not on PATH")
+@pytest.mark.skipif(shutil.which("mongodump") is None, reason=f"impossible here: mongodump is {NOT_TO_BE_HAD}")
 def test_the_real_mongodump(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
     with made(server, "shop"):
         taken = good(item_of(server, dumper="mongodump"), at, undo)
@@ -300,7 +307,7 @@ def test_the_real_mongodump(server: MongoServer, at: Executor, undo: RecordingUn
         assert content(server, "back") == content(server, "shop")
 
 
-@pytest.mark.skipif(shutil.which("mongorestore") is None, reason="does not apply: mongorestore is not on PATH")
+@pytest.mark.skipif(shutil.which("mongorestore") is None, reason=f"impossible here: mongorestore is {NOT_TO_BE_HAD}")
 def test_the_real_mongorestore(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
     with made(server, "shop"):
         taken = good(item_of(server, dumper="driver"), at, undo)
@@ -485,6 +492,41 @@ def test_of_two_restores_one_is_refused(server: MongoServer, at: Executor, undo:
             claim(session, "back", "second")
     with server.client() as client:
         assert client.back[MARK].find_one() == {"_id": 1, "by": "first"}
+
+
+def test_a_database_that_others_made_just_before(server: MongoServer, at: Executor) -> None:
+    """It was not there when we looked: the mark goes away again, and what is theirs stays."""
+    with server.client() as client:
+        client.back.theirs.insert_one({"_id": 1})
+        with (
+            connect(target_of(source_of(server), at)) as session,
+            pytest.raises(RestoreFailed, match="others have just made database 'back', with 'theirs' in it"),
+        ):
+            claim(session, "back", "token")
+        assert client.back.list_collection_names() == ["theirs"]
+
+
+def test_what_others_put_into_a_restore_outlives_its_failure(
+    server: MongoServer, at: Executor, undo: RecordingUndo
+) -> None:
+    class Meanwhile(PipeData):
+        def _feed(self) -> None:
+            whole, self._data = self._data, self._data[:-10]
+            super()._feed()
+            with server.client() as client:
+                until = time.monotonic() + 20
+                while "things" not in client.back.list_collection_names() and time.monotonic() < until:
+                    time.sleep(0.01)
+                client.back.theirs.insert_one({"_id": 1})
+            self._data = whole[-10:]
+            super()._feed()
+
+    bad = archive(bson.encode({"_id": 1}), crc=5)
+    with Meanwhile(bad) as data, pytest.raises(RestoreFailed, match="with 'theirs' in it, which others made") as caught:
+        ENGINE.restore(item_of(server), data, "back", at, undo)
+    assert_told(caught.value)
+    with server.client() as client:
+        assert client.back.list_collection_names() == ["theirs"]
 
 
 def test_an_answer_that_is_lost_at_the_end(server: MongoServer, at: Executor, undo: RecordingUndo) -> None:
@@ -777,6 +819,7 @@ def test_all_databases_but_the_servers_own(server: MongoServer, at: Executor, un
         facts = ENGINE.probe(source_of(server, exclude=["test_*"]), at, undo)
         assert [item.name for item in facts.items] == ["admin", "one", "two"]
         assert facts.tool.startswith("pymongo ")
+        assert re.fullmatch(r"MongoDB \d+\.\d+\.\d+\S*", facts.server)
         taken = good(facts.items[0], at, undo)
         assert taken.end.counts == {"things": 1, "$indexes things": 1}
     finally:
@@ -784,10 +827,43 @@ def test_all_databases_but_the_servers_own(server: MongoServer, at: Executor, un
             client.admin.things.drop()
 
 
+def test_included_databases_are_taken_and_each_pattern_must_match(
+    server: MongoServer, at: Executor, undo: RecordingUndo
+) -> None:
+    with server.client() as client:
+        for name in ("one", "shop_1", "shop_2"):
+            client[name].things.insert_one({"_id": 1})
+    more: dict[str, Any] = {"globals": False, "exclude": ["*_2"]}
+    facts = ENGINE.probe(source_of(server, include=["shop_*"], **more), at, undo)
+    assert [item.name for item in facts.items] == ["shop_1"]
+    with pytest.raises(Precondition, match="include: no database matches 'stock'") as caught:
+        ENGINE.probe(source_of(server, include=["shop_*", "stock"], **more), at, undo)
+    assert_told(caught.value)
+
+
+def test_a_programs_version_is_asked_for_once(
+    server: MongoServer, at: Executor, undo: RecordingUndo, tmp_path: Path
+) -> None:
+    script = tmp_path / "mongodump"
+    script.write_text(f"#!/bin/sh\necho asked >>{tmp_path}/asked\necho mongodump version: 100.9.4\n")
+    script.chmod(0o755)
+    with server.client() as client:
+        client.shop.things.insert_one({"_id": 1})
+    for _ in range(2):
+        source = source_of(server, database="shop", globals=False, dumper="mongodump", tools=str(tmp_path))
+        assert ENGINE.probe(source, at, undo).tool == "mongodump 100.9.4"
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"database": "one", "exclude": ["x"]}, "exclude"),
+        ({"database": "one", "include": ["x"]}, "include"),
+        ({"include": [""]}, "include"),
+        ({"exclude": [""]}, "exclude"),
+        ({"tls": {"mode": "prefer"}}, "prefer is not possible"),
+        ({"tls": {"mode": "disable", "ca": "/a"}}, "disable goes without"),
         ({"consistency": "snapshot", "dumper": "mongodump"}, "snapshot"),
         ({"socket": "/run/mongo"}, r"\.sock"),
         ({"socket": "/run/m.sock", "replica_set": "rs0"}, "replica_set"),
@@ -796,6 +872,20 @@ def test_all_databases_but_the_servers_own(server: MongoServer, at: Executor, un
 def test_options_that_contradict(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Options.model_validate(given, context={"directory": "/"})
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        ({}, "disable"),
+        ({"ca": "/a"}, "verify-full"),
+        ({"cert": "/c", "key": "/k"}, "require"),
+        ({"ca": "/a", "mode": "verify-ca"}, "verify-ca"),
+    ],
+    ids=str,
+)
+def test_files_of_tls_mean_tls(given: dict[str, str], mode: str, server: MongoServer) -> None:
+    assert source_of(server, tls=given).options.tls.sslmode == mode
 
 
 @pytest.fixture(scope="module")
@@ -818,7 +908,9 @@ def test_tls(certificates: Path, at: Executor, undo: RecordingUndo) -> None:
     with MongoServer(flags=flags) as own:
         with own.client(tls=True, tlsCAFile=place["ca.pem"], tlsCertificateKeyFile=place["both"]) as client:
             client.shop.things.insert_one({"_id": 1})
-        ours = {"ca": place["ca.pem"], "cert": place["client.pem"], "key": str(certificates / "client.key")}
+        pair = {"cert": place["client.pem"], "key": str(certificates / "client.key")}
+        ours = {"ca": place["ca.pem"], **pair}
+        ENGINE.probe(source_of(own, tls=pair), at, undo)  # without an authority: encrypted, whoever it is
         facts = ENGINE.probe(source_of(own, tls=ours), at, undo)
         assert good(next(item for item in facts.items if item.name == "shop"), at, undo).end.counts["things"] == 1
         with pytest.raises(ServerUnreachable):
@@ -839,3 +931,68 @@ def test_a_socket_under_any_name(server: MongoServer, at: Executor, tmp_path: Pa
             os.close(fd)
     left = {name for name in set(os.listdir(tempfile.gettempdir())) - before if name.startswith("resguardo-mongodb-")}
     assert not left
+
+
+# --- what nobody may wait for, or lose -------------------------------------------------------------------------------
+
+
+def test_told_to_stop_while_nobody_takes_the_connection(server: MongoServer, at: Executor, tmp_path: Path) -> None:
+    """A server whose queue is full holds up whoever knocks: not beyond the end of the run."""
+    path = str(tmp_path / "m.sock")
+    interrupts = Interrupts()
+    with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:
+        deaf.bind(path)
+        deaf.listen(0)
+        first.connect(path)
+        source = replace(source_of(server, host=None, port=None, socket=path), wait=interrupts.wait)
+        interrupts.trigger(signal.SIGTERM)
+        began = time.monotonic()
+        with pytest.raises(Interrupted), connect(target_of(source, at)):
+            pass
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("broken", ["absent", "garbage"])
+def test_a_wrong_certificate_file_leaves_nothing_open(
+    broken: str, server: MongoServer, certificates: Path, at: Executor, undo: RecordingUndo, tmp_path: Path
+) -> None:
+    """The driver reads the files when its client is made, before anything is asked."""
+    (tmp_path / "garbage").write_text("no certificate\n")
+    ours = {"cert": str(certificates / "client.pem"), "key": str(certificates / "client.key")}
+    with Relay(str(tmp_path / "m.sock"), server.port):
+        target = target_of(source_of(server, tls={"ca": str(tmp_path / broken), **ours}), at)
+        before = open_files(), set(os.listdir(tempfile.gettempdir()))
+        with pytest.raises(Precondition) as caught:
+            Server(replace(target, reached=Address(socket=str(tmp_path / "m.sock") + "et")))
+        assert_told(caught.value)
+        left = {name for name in set(os.listdir(tempfile.gettempdir())) - before[1] if "resguardo-mongodb" in name}
+        assert (open_files(), left) == (before[0], set())
+
+
+def open_files() -> list[str]:
+    """Where the descriptors lead that hold a certificate."""
+    fds = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return [os.readlink(fd) for fd in fds if os.path.lexists(fd) and "resguardo-mongodb" in os.readlink(fd)]
+
+
+def test_an_error_that_nobody_foresaw_is_said() -> None:
+    def fails(sink: Sink) -> None:
+        raise ZeroDivisionError("nobody foresaw that")
+
+    production = Production(fails, ExitStack())
+    production.start()
+    assert production.wait(poll, 10)
+    production.close()
+    assert production.error == "ZeroDivisionError: nobody foresaw that"
+
+
+def test_bytes_whose_verdict_failed_are_not_good() -> None:
+    class Failing(PipeData):
+        def finish(self, consumer: Any = None) -> None:
+            super().finish(consumer)
+            raise ZeroDivisionError("nobody foresaw that")
+
+    with Failing(b"all of it") as data, Incoming(data, poll) as incoming:
+        assert incoming.read() == b"all of it"
+        with pytest.raises(ZeroDivisionError):
+            incoming.read()

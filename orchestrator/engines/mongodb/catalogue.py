@@ -46,6 +46,11 @@ def exists(server: Server, database: str, collection: str | None = None) -> bool
     return bool(server.listed(database, {"listCollections": 1, "nameOnly": True, "filter": query}))
 
 
+def collections(server: Server, database: str) -> set[str]:
+    """Return the names of all of a database's collections, the server's own among them. Raises as `Server.ask`."""
+    return {str(each["name"]) for each in server.listed(database, {"listCollections": 1, "nameOnly": True})}
+
+
 def absent(server: Server, database: str) -> Precondition:
     """Say that there is no such database."""
     text = f"{server.target.where}: there is no database {database!r}, or nothing is in it"

@@ -9,6 +9,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -30,6 +31,7 @@ Purpose = Literal["dump", "restore"]
 T = TypeVar("T")
 PORT = 27017
 CONNECT_LIMIT = 10.0
+_REACH_LIMIT = 30.0  # seconds for looking up a name and trying all of its addresses
 _SEARCH = 5.0
 _GOODBYE = 1.0
 ANSWER_LIMIT = 60.0  # seconds for one answer to a look
@@ -106,11 +108,22 @@ class Server:
         self._patience = patience
         self._wait = target.wait
         self._asking: Beside[Any] | None = None
-        self._pem: int | None = None
         self._folder: str | None = None
-        self.client: MongoClient[dict[str, Any]] = self._client()
+        self.client: MongoClient[dict[str, Any]] = self._made()
 
-    def _client(self) -> MongoClient[dict[str, Any]]:
+    def _made(self) -> MongoClient[dict[str, Any]]:
+        """Return a client that has spoken to nobody yet: what fails here is one of its settings, such as a file."""
+        try:
+            with ExitStack() as closing:
+                return self._client(closing)
+        except expected_errors() as error:
+            self._forget()
+            if isinstance(error, OSError | ValueError | TypeError):
+                text = f"{self.target.where}: {one_line(error)}"
+                raise Precondition(text, "correct the source's keys in services.yml") from error
+            raise explained(error, self.target) from error
+
+    def _client(self, closing: ExitStack) -> MongoClient[dict[str, Any]]:
         from bson.codec_options import CodecOptions, DatetimeConversion  # noqa: PLC0415 - imported when used
         from pymongo import MongoClient  # noqa: PLC0415 - drivers are imported when used
 
@@ -138,7 +151,7 @@ class Server:
             retryWrites=False,
             connect=False,
             **given,
-            **self._tls(),
+            **self._tls(closing),
         )
         return client
 
@@ -153,21 +166,23 @@ class Server:
             os.symlink(reached.socket, path)
         return f"mongodb://{quote(path, safe='')}"
 
-    def _tls(self) -> dict[str, Any]:
+    def _tls(self, closing: ExitStack) -> dict[str, Any]:
+        """Return the driver's settings; it reads the files at once, and until `closing` is closed."""
         tls = self.target.options.tls
-        if tls.sslmode in {"disable", "prefer"}:
+        if tls.sslmode == "disable":
             return {}
         given: dict[str, Any] = {"tls": True}
         if tls.ca:
+            content_of(tls.ca)  # the driver would not say which file is missing
             given["tlsCAFile"] = tls.ca
         if tls.sslmode == "require":
             given |= {"tlsAllowInvalidCertificates": True}
         elif tls.sslmode == "verify-ca":
             given |= {"tlsAllowInvalidHostnames": True}
         if tls.cert and tls.key:  # the driver wants both in one file, which nobody else may find
-            self._pem = os.memfd_create("resguardo-mongodb", os.MFD_CLOEXEC)
-            os.write(self._pem, certificate(self.target.options))
-            given["tlsCertificateKeyFile"] = f"/proc/self/fd/{self._pem}"
+            pem = memory_file(certificate(self.target.options))
+            closing.callback(os.close, pem)
+            given["tlsCertificateKeyFile"] = f"/proc/self/fd/{pem}"
         return given
 
     def ask(self, question: Callable[[], T], limit: float = ANSWER_LIMIT) -> T:
@@ -176,17 +191,9 @@ class Server:
         Raises ServerUnreachable (gone, no answer in `limit` seconds), RightsMissing, ResguardoError, Interrupted. After
         those that did not wait for the answer see `settle`.
         """
-
-        def limited(fds: Iterable[int], _seconds: float | None) -> set[int]:
-            ready = self._wait(fds, limit)
-            if not ready:
-                text = f"{self.target.where}: no answer within {limit:g} s"
-                raise ServerUnreachable(text, "see what the server is waiting for")
-            return ready
-
         self._asking = asking = Beside(question, lambda _answer: None, "mongodb-ask")
         try:
-            return asking.result(limited)
+            return asking.result(_limited(self.target, self._wait, limit))
         except expected_errors() as error:
             raise explained(error, self.target) from error
 
@@ -221,9 +228,9 @@ class Server:
 
     def _close(self) -> None:
         self.client.close()
-        pem, self._pem = self._pem, None
-        if pem is not None:
-            os.close(pem)
+        self._forget()
+
+    def _forget(self) -> None:
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -237,21 +244,45 @@ class Server:
         self.close()
 
 
+def content_of(path: str) -> bytes:
+    """Return what a file of `tls` holds. Raises Precondition."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Precondition(f"{path}: cannot be read: {error.strerror}", "correct tls") from error
+
+
 def certificate(options: Options) -> bytes:
     """Return our certificate and its key, as one file. Raises Precondition."""
-    parts = []
-    for path in (options.tls.cert, options.tls.key):
-        try:
-            with open(path or "", "rb") as file:
-                parts.append(file.read())
-        except OSError as error:
-            raise Precondition(f"{path}: cannot be read: {error.strerror}", "correct tls") from error
-    return b"\n".join(parts)
+    return b"\n".join(content_of(path or "") for path in (options.tls.cert, options.tls.key))
+
+
+def memory_file(content: bytes) -> int:
+    """Return a descriptor of a file that only exists in memory, at its beginning; the caller closes it."""
+    fd = os.memfd_create("resguardo-mongodb", os.MFD_CLOEXEC)
+    with open(os.dup(fd), "wb") as file:
+        file.write(content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _limited(target: Target, wait: Wait, limit: float) -> Wait:
+    """Return a way to wait as `wait` does, for `limit` seconds. Raises ServerUnreachable after those."""
+
+    def limited(fds: Iterable[int], _seconds: float | None) -> set[int]:
+        ready = wait(fds, limit)
+        if not ready:
+            text = f"{target.where}: no answer within {limit:g} s"
+            raise ServerUnreachable(text, "see what the server is waiting for")
+        return ready
+
+    return limited
 
 
 @contextlib.contextmanager
 def connect(target: Target, patience: float = ANSWER_LIMIT) -> Iterator[Server]:
-    """Connect and log in. Raises ServerUnreachable, RightsMissing, Interrupted."""
+    """Connect and log in. Raises ServerUnreachable, RightsMissing, Precondition (what is configured), Interrupted."""
     _knock(target)
     with Server(target, patience) as server:
         server.command("admin", {"ping": 1}, CONNECT_LIMIT + 5)
@@ -260,19 +291,30 @@ def connect(target: Target, patience: float = ANSWER_LIMIT) -> Iterator[Server]:
 
 def _knock(target: Target) -> None:
     """See that somebody listens: the driver would try until its limit, and say less."""
-    reached = target.reached
+    trying = Beside(lambda: _line(target.reached), socket.socket.close, "mongodb-knock")
     try:
-        if reached.socket:
-            with socket.socket(socket.AF_UNIX) as trial:
-                trial.settimeout(CONNECT_LIMIT)
-                trial.connect(reached.socket)
-        else:
-            socket.create_connection((reached.host, reached.port), CONNECT_LIMIT).close()
-    except OSError as error:
+        trying.result(_limited(target, target.wait, _REACH_LIMIT)).close()
+    except (OSError, ValueError, ServerUnreachable) as error:  # ValueError: a name that cannot be one
         if target.options.replica_set:
             return  # another member may answer
-        text = f"{target.where}: {str(error.strerror or error).lower()}"
+        if isinstance(error, ServerUnreachable):
+            raise
+        text = f"{target.where}: {str(getattr(error, 'strerror', '') or error).lower()}"
         raise ServerUnreachable(text, "start the server, or correct host, port or socket") from error
+
+
+def _line(reached: Address) -> socket.socket:
+    """Return a connected socket. Raises OSError, ValueError."""
+    if not reached.socket:
+        return socket.create_connection((reached.host, reached.port), CONNECT_LIMIT)
+    line = socket.socket(socket.AF_UNIX)
+    try:
+        line.settimeout(CONNECT_LIMIT)
+        line.connect(reached.socket)
+    except BaseException:
+        line.close()
+        raise
+    return line
 
 
 def driver_errors() -> tuple[type[Exception], ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from orchestrator.engines._incoming import pipe
 from orchestrator.engines.mongodb import moment, mongodump, people
 from orchestrator.engines.mongodb.archive import MAGIC, TERM, block, end, prelude
 from orchestrator.engines.mongodb.catalogue import Described, absent, describe, exists, renamed
@@ -75,7 +76,7 @@ def dump(item: Item, at: Executor, undo: Undo) -> Iterator[Dump]:
     target = target_of(item.source, at)
     with ExitStack() as stack:
         if item.role == "globals":
-            yield people.dump(stack, item, target)
+            yield people.dump(stack, target)
             return
         server = stack.enter_context(connect(target))
         if not exists(server, item.name):
@@ -105,7 +106,7 @@ class _Program:
 def _by_mongodump(stack: ExitStack, item: Item, program: _Program, server: Server) -> Dump:
     as_of, oplog, found = moment.clock(server), moment.Oplog(server), describe(server, item.name)
     given, secrets = mongodump.arguments(program.target, item.name)
-    read, write = os.pipe()
+    read, write = pipe()
     after = ExitStack()
     after.callback(os.close, read)
     try:

@@ -7,7 +7,6 @@ import threading
 from types import TracebackType
 
 from orchestrator.model.engine import Data
-from orchestrator.model.errors import ResguardoError
 from orchestrator.model.execution import Exit
 from orchestrator.model.waiting import Wait
 
@@ -39,14 +38,14 @@ class Incoming:
     def __init__(self, data: Data, wait: Wait) -> None:
         self._fd = os.dup(data.fd)
         self._wait = wait
-        self._error: ResguardoError | None = None
+        self._error: BaseException | None = None
         self._judge = threading.Thread(target=self._await, args=(data,), name="restore-verdict", daemon=True)
         self._judge.start()
 
     def _await(self, data: Data) -> None:
         try:
             data.finish(_Here())
-        except ResguardoError as error:
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that reads
             self._error = error
 
     def read(self) -> bytes:

@@ -15,7 +15,7 @@ from orchestrator.model.execution import Finding
 _MOST = 10_000  # documents in one insert
 _ROOM = 8 << 20  # bytes after which they are sent
 _EMPTY_TIMESTAMPS = 25  # wire version from which an insert can be told to leave Timestamp(0, 0) as it is: 8.0
-_INVALID_OPTIONS = 72
+_EXISTS, _INVALID_OPTIONS = 48, 72  # mongod's error codes
 _SIZE = struct.Struct("<i")
 _ANSWER = 300.0  # seconds for one batch
 _CHOSEN = ("v", "ns", "background")  # of indexes: what a server decides, and says of no use
@@ -24,11 +24,12 @@ _CHOSEN = ("v", "ns", "background")  # of indexes: what a server decides, and sa
 class Loading:
     """One archive on its way into the database `to`. Fed with bytes; `finish` when all came and their verdict is good.
 
-    limit: seconds for building the indexes of a collection. Raises RestoreFailed, DataDamaged, as `Server.ask`.
+    limit: seconds for building the indexes of a collection · made: takes the names of the collections and views that it
+    creates. Raises RestoreFailed, DataDamaged, as `Server.ask`.
     """
 
-    def __init__(self, server: Server, to: str, limit: float) -> None:
-        self._server, self._to, self._limit = server, to, limit
+    def __init__(self, server: Server, to: str, limit: float, made: set[str]) -> None:
+        self._server, self._to, self._limit, self._made = server, to, limit, made
         self._reader = Reader()
         self._told: dict[Entry, dict[str, Any]] = {}
         self._waiting: dict[str, list[bytes]] = {}
@@ -86,7 +87,7 @@ class Loading:
     def _create(self, entry: Entry, told: Mapping[str, Any]) -> None:
         options = {key: value for key, value in (told.get("options") or {}).items() if key != "uuid"}
         try:
-            self._server.command(self._to, {"create": entry.collection, **options})
+            self._made_by_us(entry.collection, options)
             return
         except ResguardoError as error:
             series = options.get("timeseries") or {}
@@ -94,7 +95,16 @@ class Loading:
                 raise _refused(f"{entry.collection!r} cannot be created", error) from error
         # Servers tell both of a time series, and some take only the first back, from which the second follows.
         options["timeseries"] = {key: value for key, value in series.items() if key != "bucketMaxSpanSeconds"}
-        self._server.command(self._to, {"create": entry.collection, **options})
+        self._made_by_us(entry.collection, options)
+
+    def _made_by_us(self, name: str, options: Mapping[str, Any]) -> None:
+        self._made.add(name)  # also when the answer is lost
+        try:
+            self._server.command(self._to, {"create": name, **options})
+        except ResguardoError as error:
+            if code_of(error) == _EXISTS:  # somebody else has made it
+                self._made.discard(name)
+            raise
 
     def _keep(self, body: Body) -> None:
         name = body.namespace[1]

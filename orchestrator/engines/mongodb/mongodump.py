@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 
-from orchestrator.engines.mongodb.connection import Target, certificate
+from orchestrator.engines.mongodb.connection import Target, certificate, content_of
 from orchestrator.engines.mongodb.options import Options
-from orchestrator.model.errors import Precondition, ToolMissing
+from orchestrator.model.errors import ToolMissing
 from orchestrator.model.execution import Executor, Exit, Undo
 
 PROGRAM = "mongodump"
+_KNOWN_FOR = 60.0  # seconds that a program's version is believed: fifty sources must not ask fifty times
+_ANSWERS: dict[tuple[str, str], tuple[float, str]] = {}
 
 
 def find(options: Options, at: Executor) -> str | None:
@@ -27,11 +30,16 @@ def find(options: Options, at: Executor) -> str | None:
 
 def version(path: str, at: Executor, undo: Undo) -> str:
     """Return `mongodump VERSION`. Raises ToolMissing."""
+    when, known = _ANSWERS.get((at.place, path), (0.0, ""))
+    if known and time.monotonic() - when < _KNOWN_FOR:
+        return known
     done = at.run([path, "--version"], undo=undo, deadline=30.0)
     match = re.search(rb"version:?\s+v?(\S+)", done.stdout)
     if not done.exit.ok or match is None:
         raise ToolMissing(f"{path} does not tell its version", "reinstall the MongoDB database tools")
-    return f"{PROGRAM} {match[1].decode(errors='replace')}"
+    text = f"{PROGRAM} {match[1].decode(errors='replace')}"
+    _ANSWERS[at.place, path] = (time.monotonic(), text)
+    return text
 
 
 def arguments(target: Target, database: str) -> tuple[list[str], dict[str, bytes]]:
@@ -56,12 +64,12 @@ def arguments(target: Target, database: str) -> tuple[list[str], dict[str, bytes
 
 def _tls(options: Options) -> tuple[list[str], dict[str, bytes]]:
     tls = options.tls
-    if tls.sslmode in {"disable", "prefer"}:
+    if tls.sslmode == "disable":
         return [], {}
     given, files = ["--ssl"], {}
     if tls.ca:
         given.append("--sslCAFile={secret:ca}")
-        files["ca"] = _content(tls.ca)
+        files["ca"] = content_of(tls.ca)
     if tls.cert:
         given.append("--sslPEMKeyFile={secret:pem}")
         files["pem"] = certificate(options)
@@ -70,14 +78,6 @@ def _tls(options: Options) -> tuple[list[str], dict[str, bytes]]:
     if tls.sslmode in {"require", "verify-ca"}:
         given.append("--sslAllowInvalidHostnames")
     return given, files
-
-
-def _content(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise Precondition(f"{path}: cannot be read: {error.strerror}", "correct tls") from error
 
 
 def failure(end: Exit) -> str:

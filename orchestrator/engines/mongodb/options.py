@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.engines._server import ServerOptions
+from orchestrator.engines._server import Mode, ServerOptions, Tls
 from orchestrator.policy.base import Flag
 from orchestrator.policy.fault import fault
 
 ALL = "all"
+Pattern = Annotated[str, Field(min_length=1)]
 ReadPreference = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
+
+
+class MongodbTls(Tls):
+    """As for every server, but that nothing can be negotiated."""
+
+    mode: Mode | None = Field(
+        default=None,
+        description="libpq's sslmode; verify-full when `ca` is given, require with a `cert` alone, else no TLS. "
+        "`prefer` is refused: a connection of MongoDB is encrypted or it is not.",
+        examples=["require"],
+    )
+
+    @model_validator(mode="after")
+    def _decided(self) -> MongodbTls:
+        """Nobody may believe that a connection is encrypted when it is not."""
+        if self.mode == "prefer":
+            raise fault("mode prefer is not possible: a connection is encrypted or it is not", "say require or disable")
+        if self.mode == "disable" and (self.ca or self.cert):
+            raise fault("mode disable goes without ca and cert", "leave out mode, or the files")
+        return self
+
+    @property
+    def sslmode(self) -> Mode:
+        """The mode, also when none is given; never `prefer`."""
+        return self.mode or ("verify-full" if self.ca else "require" if self.cert else "disable")
 
 
 class Options(ServerOptions):
     """The keys of a `databases:` entry with `engine: mongodb`, beside the common ones.
 
-    database: one name, or `all` for each one but `local` and `config`, less those that match `exclude`. dumper: what
-    reads the server; `auto` is mongodump where it is installed. consistency: whether all collections of a database must
-    be of one moment. globals: users and roles.
+    database: one name, or `all` for each one but `local` and `config`, of which `include` and `exclude` choose some.
+    dumper: what reads the server; `auto` is mongodump where it is installed. consistency: whether all collections of a
+    database must be of one moment. globals: users and roles.
     """
 
     database: str = Field(
@@ -29,7 +55,12 @@ class Options(ServerOptions):
         description="One database, or `all`: each one but `local` and `config`.",
         examples=["hub"],
     )
-    exclude: tuple[str, ...] = Field(
+    include: tuple[Pattern, ...] = Field(
+        default=(),
+        description="With `database: all`: names or patterns (* ?) of those to take; each must match one.",
+        examples=[["shop_*"]],
+    )
+    exclude: tuple[Pattern, ...] = Field(
         default=(), description="With `database: all`: names or patterns (* ?) to leave out.", examples=[["test_*"]]
     )
     auth_database: str = Field(
@@ -55,11 +86,13 @@ class Options(ServerOptions):
         "collection is of its own moment. `auto`: the first where the server can and the database is small enough.",
     )
     globals: Flag = Field(default=True, description="Whether users and roles are dumped too.")
+    tls: MongodbTls = Field(default=MongodbTls(), description="How the connection is protected.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Options:
-        if self.exclude and self.database != ALL:
-            raise fault("exclude is given beside one database", "it goes with database: all")
+        for name in ("include", "exclude"):
+            if getattr(self, name) and self.database != ALL:
+                raise fault(f"{name} is given beside one database", f"{name} goes with database: all")
         if self.consistency == "snapshot" and self.dumper == "mongodump":
             raise fault("mongodump cannot read a snapshot", "set dumper to driver or auto, or leave out consistency")
         if self.socket and not self.socket.endswith(".sock"):
@@ -70,4 +103,13 @@ class Options(ServerOptions):
 
     def wants(self, database: str) -> bool:
         """Whether `all` covers this database."""
-        return not any(database == pattern or fnmatchcase(database, pattern) for pattern in self.exclude)
+        taken = not self.include or any(_matches(pattern, database) for pattern in self.include)
+        return taken and not any(_matches(pattern, database) for pattern in self.exclude)
+
+    def unmatched(self, databases: list[str]) -> list[str]:
+        """Return the patterns of `include` that match no database."""
+        return [pattern for pattern in self.include if not any(_matches(pattern, name) for name in databases)]
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)

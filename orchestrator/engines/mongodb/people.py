@@ -9,6 +9,7 @@ A restore only adds what is missing: a right that was revoked, or an old passwor
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -17,9 +18,8 @@ from typing import Any
 
 from orchestrator.engines.mongodb import moment
 from orchestrator.engines.mongodb.catalogue import from_json, to_json
-from orchestrator.engines.mongodb.connection import Server, Target, connect, target_of
+from orchestrator.engines.mongodb.connection import Server, Target, connect, memory_file, target_of
 from orchestrator.engines.mongodb.incoming import Incoming
-from orchestrator.engines.mongodb.memory import memory_pipe
 from orchestrator.model.engine import Data, Dump, DumpEnd, Item, Restored
 from orchestrator.model.errors import Interrupted, ResguardoError, RestoreFailed, RightsMissing, ServerUnreachable
 from orchestrator.model.execution import Executor, Finding, Trailer
@@ -120,13 +120,13 @@ class PeopleDump:
         return DumpEnd(counts=self.counts, counts_exact=True, as_of=self.as_of)
 
 
-def dump(stack: ExitStack, item: Item, target: Target) -> Dump:
+def dump(stack: ExitStack, target: Target) -> Dump:
     """Read all users and roles, and pass them on."""
     with connect(target) as server:
         as_of = moment.clock(server)
         people = read(server, names(server))
-    fd = stack.enter_context(memory_pipe(render(people)))
-    del item
+    fd = memory_file(render(people))
+    stack.callback(os.close, fd)
     return PeopleDump(fd, people.counts, as_of)
 
 

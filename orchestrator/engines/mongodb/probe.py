@@ -39,7 +39,7 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         if options.globals:
             items, told = _with_globals(server, source, items, names)
             findings += told
-    return Facts(tuple(items), version, tool, tuple(dict.fromkeys(findings)))
+    return Facts(tuple(items), f"MongoDB {version}".rstrip(), tool, tuple(dict.fromkeys(findings)))
 
 
 def _driver() -> str:
@@ -55,11 +55,15 @@ def _names(server: Server, options: Options) -> list[str]:
         return [options.database]
     told = server.command("admin", {"listDatabases": 1, "nameOnly": True, "authorizedDatabases": False})["databases"]
     names = sorted(str(each["name"]) for each in told)
-    wanted = [name for name in names if name not in _OWN and options.wants(name)]
+    names = [name for name in names if name not in _OWN]
+    if unmatched := options.unmatched(names):
+        raise Precondition(f"include: no database matches {unmatched[0]!r}", "correct include, or create the database")
+    wanted = [name for name in names if options.wants(name)]
     # users and roles are the globals' matter; others put collections of their own into admin
     wanted = [name for name in wanted if name != "admin" or describe(server, name)]
     if not wanted:
-        raise Precondition(f"none of {len(names)} databases is to be dumped", "correct exclude, or disable the source")
+        text = f"none of {len(names)} databases is left to take" if names else "the server shows this user no database"
+        raise Precondition(text, "correct include and exclude or the user's roles, or disable the source")
     return wanted
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import select
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from orchestrator.engines._incoming import pipe
 from orchestrator.engines.mongodb.archive import Prelude, Reader
 from orchestrator.engines.mongodb.catalogue import INDEXES, VIEWS, from_json, is_ours
-from orchestrator.engines.mongodb.connection import expected_errors
+from orchestrator.engines.mongodb.connection import expected_errors, one_line
 from orchestrator.model.errors import DumpFailed, ResguardoError
 from orchestrator.model.waiting import Wait
 
-PIPE = 1 << 20
 _ENDING = 2.0  # seconds that a thread is given to notice that it is not wanted any more
 
 
@@ -26,10 +24,8 @@ class Sink:
     def __init__(self) -> None:
         self.reader = Reader()
         self.prelude: Prelude | None = None
-        self.fd, self._write = os.pipe()
+        self.fd, self._write = pipe()
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        with contextlib.suppress(OSError):  # the user's share of pipe memory may be spent
-            fcntl.fcntl(self._write, fcntl.F_SETPIPE_SZ, PIPE)
         os.set_blocking(self._write, False)
 
     def write(self, data: bytes) -> None:
@@ -106,7 +102,9 @@ class Production(threading.Thread):
         except ResguardoError as error:
             self.error, self.hint = error.message, error.hint
         except expected_errors() as error:
-            self.error = " ".join(str(error).split())
+            self.error = one_line(error) or type(error).__name__
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that asks for the verdict
+            self.error, self.hint = f"{type(error).__name__}: {one_line(error)}", "report this: nothing foresaw it"
         finally:
             self.sink.end()
             os.eventfd_write(self._over, 1)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
-from orchestrator.engines.mongodb.catalogue import exists
+from orchestrator.engines.mongodb.catalogue import collections, exists, is_ours
 from orchestrator.engines.mongodb.connection import Server, Target, connect, target_of
 from orchestrator.engines.mongodb.incoming import Incoming
 from orchestrator.engines.mongodb.loading import Loading
@@ -27,15 +27,17 @@ def restore(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restor
     del undo
     check_name(to)
     target, token = target_of(item.source, at, "restore"), secrets.token_hex(8)
+    made: set[str] = set()
     with connect(target, item.source.timeout) as server:
         refuse_existing(server, to)
         with Incoming(data, item.source.wait) as incoming:
             try:
                 claim(server, to, token)
-                findings = _load(server, item, to, incoming.read)
+                findings = _load(Loading(server, to, item.source.timeout, made), incoming.read)
+                server.command(to, {"drop": MARK})
             except (ResguardoError, OSError) as error:
                 server.settle(60.0)  # what was asked for may still be done
-                raise _cleaned(error, target, to, token) from error
+                raise _cleaned(error, target, to, token, made) from error
     return Restored(to, tuple(findings))
 
 
@@ -44,19 +46,21 @@ class _Taken(RestoreFailed):
 
 
 def claim(server: Server, to: str, token: str) -> None:
-    """Make the database, and sign it: of two that want the same name one is refused."""
+    """Make the database, and sign it: of two that want the same name one is refused, and so are we where others have
+    put something since we looked. Raises RestoreFailed.
+    """
     told = server.command(to, {"insert": MARK, "documents": [{"_id": 1, "by": token}]})
     if told.get("writeErrors"):
         raise _Taken(f"another restore is making database {to!r}", _EXISTS)
+    if others := collections(server, to) - {MARK}:
+        server.command(to, {"drop": MARK})
+        raise _Taken(f"others have just made database {to!r}, with {min(others)!r} in it", _EXISTS)
 
 
-def _load(server: Server, item: Item, to: str, read: Callable[[], bytes]) -> list[Finding]:
-    loading = Loading(server, to, item.source.timeout)
+def _load(loading: Loading, read: Callable[[], bytes]) -> list[Finding]:
     while data := read():
         loading.feed(data)
-    findings = loading.finish()
-    server.command(to, {"drop": MARK})
-    return findings
+    return loading.finish()
 
 
 def check_name(name: str) -> None:
@@ -92,13 +96,15 @@ def dropping(name: str) -> str:
     return f"db.getSiblingDB('{quoted}').dropDatabase()"
 
 
-def _cleaned(error: ResguardoError | OSError, target: Target, to: str, token: str) -> ResguardoError:
-    """Drop the half-made database, if it bears our sign; say so when that fails."""
+def _cleaned(error: ResguardoError | OSError, target: Target, to: str, token: str, made: set[str]) -> ResguardoError:
+    """Drop what was made, if the database bears our sign; say so when that fails."""
     reason, hint = (error.message, error.hint) if isinstance(error, ResguardoError) else (str(error), None)
     try:
         with connect(replace(target, wait=poll)) as server:
             if server.listed(to, {"find": MARK, "filter": {"_id": 1, "by": token}}):
-                server.command(to, {"dropDatabase": 1})
+                if others := _removed(server, to, made):
+                    text = f"{reason}; database {to!r} is still there, with {others[0]!r} in it, which others made"
+                    return RestoreFailed(text, _EXISTS)
             elif exists(server, to) and not isinstance(error, _Taken):  # its removal was the last that was asked for
                 text = f"{reason}; database {to!r} is there without a mark that it is not complete"
                 return RestoreFailed(text, f"see what it holds, or drop it: {dropping(to)}")
@@ -108,3 +114,16 @@ def _cleaned(error: ResguardoError | OSError, target: Target, to: str, token: st
     if isinstance(error, (DataDamaged, Interrupted, RestoreFailed)):
         return error
     return RestoreFailed(f"restoring into {to!r} failed: {reason}", hint)
+
+
+def _removed(server: Server, to: str, made: set[str]) -> list[str]:
+    """Drop the collections that a restore made, its mark last; the database only when nothing of others is in it, which
+    is what this returns.
+    """
+    for name in [*sorted(made & collections(server, to)), MARK]:
+        server.command(to, {"drop": name})
+    left = collections(server, to)
+    others = sorted(filter(is_ours, left))
+    if left and not others:  # what the server keeps for views and time series
+        server.command(to, {"dropDatabase": 1})
+    return others
