@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -350,16 +351,40 @@ def test_the_least_rights(
         assert [item.name for item in facts.items] == ["dump"]
         assert "ACL SETUSER bk +acl|list" in str(facts.findings)
     for left_out in needed:
-        if method == "cli" and left_out == "+sync":
-            continue  # only the transfer itself can tell
+        if method == "cli" and left_out == "+sync":  # only the transfer itself can tell
+            with rights(server, "+info", "+replconf") as given:
+                _, hint = failure(data_item(source_of(server, method=method, **given)), at, undo)
+            assert hint.startswith("ACL SETUSER bk +sync +replconf; then ACL SAVE")
+            continue
         with rights(server, "+info", *(set(needed) - {left_out} - {"+info"})) as given:
             if left_out == "+info":
                 continue
             with pytest.raises(RightsMissing) as caught:
                 ENGINE.probe(source_of(server, method=method, **given), at, undo)
             assert_told(caught.value)
-            assert caught.value.hint == f"ACL SETUSER bk {' '.join(needed)}"
+            assert str(caught.value.hint).startswith(f"ACL SETUSER bk {' '.join(needed)}; then ACL SAVE")
             assert "bk" in problem(data_item(source_of(server, method=method, **given)), at, undo) or method == "cli"
+
+
+def failure(item: Item, at: Executor, undo: RecordingUndo) -> tuple[str, str]:
+    """How taking an item failed, and what to do."""
+    try:
+        end = take(item, at, undo).end
+    except ResguardoError as error:
+        return error.message, str(error.hint)
+    return end.error, str(end.findings[0].hint)
+
+
+def test_another_kind_of_server_is_not_waited_for_long(
+    at: Executor, undo: RecordingUndo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.engines.redis.connection.GREETING_LIMIT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options = Options(port=silent.getsockname()[1])
+        source = Source("s", "r", "redis", "t", 60.0, options, lambda _reference: Secret(""))
+        with pytest.raises(ServerUnreachable, match=r"no byte within 0\.2 s") as caught:
+            ENGINE.probe(source, at, undo)
+    assert "correct host and port" in str(caught.value.hint)
 
 
 def test_what_info_tells_is_known(server: RedisServer, at: Executor, undo: RecordingUndo) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.engines.redis.options import PORT, Options
-from orchestrator.engines.redis.wire import ANSWER_LIMIT, Refused, Wire, reached
+from orchestrator.engines.redis.wire import ANSWER_LIMIT, GREETING_LIMIT, Refused, Wire, reached
 from orchestrator.model.engine import Source
 from orchestrator.model.errors import Precondition, RightsMissing, ServerUnreachable
 from orchestrator.model.execution import Address, Executor
@@ -67,12 +67,13 @@ def target_of(source: Source, at: Executor, purpose: Purpose = "dump") -> Target
 def connect(target: Target) -> Wire:
     """Connect and log in. Raises ServerUnreachable, RightsMissing, Precondition."""
     made = _encrypted(_reached(target), target)
-    wire = Wire(made, target.where, target.wait, target.limit)
+    wire = Wire(made, target.where, target.wait, min(GREETING_LIMIT, target.limit))
     try:
         if target.options.tls_mode != "disable" and not target.address.socket:
             wire.handshake()
         _log_in(wire, target)
         _ping(wire, target)
+        wire.wait_for(target.limit)
     except BaseException:
         wire.close()
         raise
@@ -166,5 +167,10 @@ def lacking(target: Target, refused: Refused, rights: str) -> RightsMissing:
     """Say which right a user lacks, with the line that grants it."""
     return RightsMissing(
         f"{target.where}: user {target.who!r} may not do what a backup needs: {refused.said}",
-        f"ACL SETUSER {target.who} {rights}",
+        granting(target, rights),
     )
+
+
+def granting(target: Target, rights: str) -> str:
+    """Return the lines that give a user rights, also after the server's next start."""
+    return f"ACL SETUSER {target.who} {rights}; then ACL SAVE, or CONFIG REWRITE where there is no aclfile"

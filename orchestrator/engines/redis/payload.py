@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from orchestrator.engines.redis import programs
-from orchestrator.engines.redis.connection import Target, connect, lacking
+from orchestrator.engines.redis.connection import Target, connect, granting, lacking
 from orchestrator.engines.redis.proof import assert_beside
 from orchestrator.engines.redis.rdb import Contents
 from orchestrator.engines.redis.saving import Saved, saved
@@ -174,7 +174,8 @@ class Output:
         if not end.ok:
             how = "took too long" if end.timed_out else f"exit code {end.code}"
             said = " ".join(end.stderr_tail.split())[-300:]
-            raise DumpFailed(f"{self._what} failed ({how}){': ' if said else ''}{said}", "see the server's log")
+            hint = granting(self._target, CLI_RIGHTS) if "NOPERM" in said else "see the server's log"
+            raise DumpFailed(f"{self._what} failed ({how}){': ' if said else ''}{said}", hint)
         rest, self._held = self._held, b""
         # The mark is 40 hexadecimal digits, and a snapshot's last bytes but eight are 0xff.
         return b"" if _HEX.fullmatch(rest) else rest

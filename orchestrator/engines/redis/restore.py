@@ -42,7 +42,7 @@ def restore(item: Item, data: Data, to: str, undo: Undo) -> Restored:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         undo.done(action)
-    return Restored(target, notes)
+    return Restored(target, beside=notes)
 
 
 def _assert_free(target: str) -> None:
@@ -75,8 +75,7 @@ def _written(data: Data, path: str, target: str) -> Contents:
 
 def _owned(part: str, target: str, options: Options) -> Iterator[Finding]:
     """Give it the owner of the server's own directory, as far as that is known and allowed."""
-    text = f"{target!r}: a server with `appendonly yes` starts from {AOF_FOLDER}, any other from {SNAPSHOT}"
-    yield Finding("info", text, f"when yours keeps no append-only file, remove {AOF_FOLDER} before you start it")
+    yield _both_ways(target)
     try:
         if options.directory:
             status = os.stat(options.directory)
@@ -84,8 +83,17 @@ def _owned(part: str, target: str, options: Options) -> Iterator[Finding]:
             return
     except OSError:
         pass
+    yield _ours(target)
+
+
+def _both_ways(target: str) -> Finding:
+    text = f"{target!r}: a server with `appendonly yes` starts from {AOF_FOLDER}, any other from {SNAPSHOT}"
+    return Finding("info", text, f"when yours keeps no append-only file, remove {AOF_FOLDER} before you start it")
+
+
+def _ours(target: str) -> Finding:
     text = f"{target!r} belongs to us, with mode 0700"
-    yield Finding("info", text, "before a server is started on it: chown -R redis:redis, or the user that it runs as")
+    return Finding("info", text, "before a server is started on it: chown -R redis:redis, or the user that it runs as")
 
 
 def original(item: Item, at: Executor) -> Original:
@@ -160,7 +168,7 @@ def swap(item: Item, to: str, kept: str, at: Executor, undo: Undo) -> Kept:
             back.pop_all()
     except OSError as error:
         raise RestoreFailed(f"{old!r}: {error.strerror}; nothing was changed", "mend it, then try again") from error
-    return Kept(keep if there else None, tuple(_left_behind(keep) if there else ()))
+    return Kept(keep if there else None, tuple(_left_behind(keep)) if there else (_both_ways(old), _ours(old)))
 
 
 def _without_stale_file(old: str, new: str) -> None:

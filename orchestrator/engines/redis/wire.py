@@ -25,6 +25,7 @@ Reply = str | bytes | int | None | list["Reply"]
 BLOCK = 1 << 18
 CONNECT_LIMIT = 10.0  # seconds
 ANSWER_LIMIT = 60.0  # seconds without a byte
+GREETING_LIMIT = 10.0  # seconds for the first answers: another kind of server may wait for us to say more
 _LONGEST_LINE = 1 << 16
 _LARGEST = 64 << 20  # bytes of one reply
 _WRITABLE = 0.02  # seconds between two looks whether a socket takes more: our commands are small
@@ -51,6 +52,10 @@ class Wire:
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         made.settimeout(0)
 
+    def wait_for(self, limit: float) -> None:
+        """Wait so many seconds for a byte from here on."""
+        self._limit = limit
+
     # --- bytes -----------------------------------------------------------------------------------------------------
 
     def receive(self) -> bytes:
@@ -74,7 +79,8 @@ class Wire:
                     raise ServerUnreachable(f"{self._where}: the connection was given up", "try again") from None
                 if not readable:
                     raise ServerUnreachable(
-                        f"{self._where}: no byte within {self._limit:g} s", "see what the server is waiting for"
+                        f"{self._where}: no byte within {self._limit:g} s",
+                        "see what the server is waiting for; if it is none of Redis', correct host and port",
                     ) from None
 
     def _send(self, data: bytes) -> None:
