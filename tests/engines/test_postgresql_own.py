@@ -22,6 +22,7 @@ import pytest
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.postgresql import ENGINE, Options
 from orchestrator.engines.postgresql.connection import connect
+from orchestrator.engines.postgresql.dump import Holder
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.restore import UNFINISHED
 from orchestrator.engines.postgresql.roles import plan, statements
@@ -616,6 +617,17 @@ class TestVerify:
             as_of = good(item, at, undo).end.as_of
             assert as_of is not None
             assert began <= as_of <= datetime.now(UTC)
+
+    def test_a_count_that_breaks_off_vouches_for_nothing(self, server: PostgresServer, at: Executor) -> None:
+        source = source_of(server)
+        with connect(target_of(source, at), "postgres") as session:
+            holder = Holder(session, "postgres", source.options, 60.0)
+            holder.selection = cast("Any", None)  # what no server answers: only a fault of ours can
+            holder.start()
+            counts, error = holder.finish()
+            assert counts == {}
+            assert error is not None
+            assert error.message.startswith("the count failed: AttributeError")
 
 
 TABLES = "SELECT relname FROM pg_class WHERE relname IN ('old', 'new')"

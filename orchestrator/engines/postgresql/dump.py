@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
-from orchestrator.engines._incoming import pipe
+from orchestrator.engines._incoming import kept, pipe
 from orchestrator.engines.postgresql import configuration, counts, locks, properties, roles
 from orchestrator.engines.postgresql.connection import Session, connect, last_words, one_line
 from orchestrator.engines.postgresql.options import Options
@@ -61,8 +61,8 @@ class Holder:
                 limit = max(1.0, self._until - monotonic())
                 found |= counts.rows(self._session, limit, self.selection.without)
             self._counts = found
-        except ResguardoError as error:
-            self._error = error
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that asks: without it nothing is vouched
+            self._error = kept(error, "the count")
 
     def finish(self) -> tuple[dict[str, int], ResguardoError | None]:
         """Wait for the counts, and see that the session outlived the dump; with a dead one nothing is vouched for."""
