@@ -649,7 +649,7 @@ class AccountsSuite(Own):
         with pytest.raises(RestoreFailed) as caught:
             bring(self.globals(at, undo), data, "globals", at, undo)
         assert f"{three.name} cannot be created" in caught.value.message
-        assert f"NOBODY' at line 1; {one.name}, {two.name} had been created before" in caught.value.message
+        assert f"; {one.name}, {two.name} had been created before" in caught.value.message
         assert "drop them" in (caught.value.hint or "")
 
     def test_unchanged_users_give_the_same_bytes(self, at: Executor, undo: RecordingUndo) -> None:
