@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pymongo
 import pytest
@@ -17,25 +16,18 @@ from orchestrator.model.secret import Secret
 from tests.engines.conformance import assert_told, errors, read_all
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers.docker import Box, DockerEngine
-from tests.engines.servers.mongodb import PYTHON_BUILD, is_full, program
+from tests.engines.servers.mongodb import is_full, portable
 from tests.engines.test_mongodb import Options, fill
 from tests.engines.test_mongodb_own import bring, good
 
 
-@pytest.fixture(scope="module")
-def command() -> list[str]:
-    """What starts the server inside; it keeps its data in memory."""
-    if is_full():
-        return [program(), "--bind_ip_all", "--dbpath=/data"]
-    return [program(), "--host", "0.0.0.0", "--port", "27017", "--storage-path", "/data/it", "--log-level", "WARNING"]
-
-
 @pytest.fixture
-def box(docker_engine: DockerEngine, command: list[str]) -> Iterator[Box]:
-    folders = {str(PYTHON_BUILD.parents[1]), os.path.realpath(PYTHON_BUILD.parents[1] / "bin" / "python")}
-    mounts = {str(Path(each).parents[1]) if "/bin/" in each else each for each in folders}
-    outside = [each for each in (mounts | {os.path.dirname(program())}) if not f"{each}/".startswith("/usr/")]
-    with docker_engine.container(command, memory=["/data"], mounts=outside) as made:
+def box(docker_engine: DockerEngine) -> Iterator[Box]:
+    """A server that keeps its data in memory."""
+    server = portable()
+    given = ["--host", "0.0.0.0", "--port", "27017", "--storage-path", "/data/it", "--log-level", "WARNING"]
+    argv = [*server.argv, *(["--bind_ip_all", "--dbpath=/data"] if is_full() else given)]
+    with docker_engine.container(argv, memory=["/data"], mounts=server.folders, env=server.env) as made:
         _ready(made)
         yield made
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,6 +45,40 @@ def program() -> str:
 def is_full() -> bool:
     """Whether the server is MongoDB's own."""
     return Path(program()).name == "mongod"
+
+
+@dataclass(frozen=True)
+class Portable:
+    """How to start the server in a container that has this machine's /usr. folders: what else to mount."""
+
+    argv: list[str]
+    folders: list[str]
+    env: dict[str, str]
+
+
+def portable() -> Portable:
+    """Name everything by its real path: a link on the way, of .tools or of an interpreter, is not there inside.
+
+    A Python program is not started by its first line, nor in its virtual environment: both name such links.
+    """
+    path = Path(program())
+    real = path.resolve()
+    if not real.read_bytes().startswith(b"#!"):
+        return Portable([str(real)], _outside(real.parent), {})
+    asked = (
+        "import sys, sysconfig as s; print(sys.base_prefix, s.get_path('purelib'), s.get_python_version(), sep='\\n')"
+    )
+    done = subprocess.run([path.parent / "python", "-c", asked], check=True, capture_output=True, text=True, timeout=30)
+    base, library, version = done.stdout.splitlines()
+    installed = Path(base).resolve()
+    env = {"PYTHONPATH": str(Path(library).resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
+    python = (installed / "bin" / f"python{version}").resolve()
+    return Portable([str(python), str(real)], _outside(installed, python.parent, real.parent, Path(library)), env)
+
+
+def _outside(*folders: Path) -> list[str]:
+    found = {str(each.resolve()) for each in folders}
+    return sorted(each for each in found if not f"{each}/".startswith("/usr/"))
 
 
 def lacking(what: str) -> None:
