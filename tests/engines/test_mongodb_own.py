@@ -726,10 +726,20 @@ def test_users_and_roles(people: MongoServer, at: Executor, undo: RecordingUndo)
         clerks = client.shop.command("usersInfo", "clerk")["users"]
         if not clerks:
             assert "user 'shop.clerk' did not come back" in found[0].message
+            assert found[0].level == "error", "it was asked for, and is not there"
+            assert not ENGINE.verify(item, "globals", taken.end.counts, at, undo), "it is told once"
             client.shop.command("createUser", "clerk", pwd="clerk", roles=["readWrite"])
     with pymongo.MongoClient("127.0.0.1", people.port, username="clerk", password="clerk", authSource="shop") as client:
         assert client.shop.things.count_documents({}) == 1
     assert not errors(ENGINE.verify(item, "globals", taken.end.counts, at, undo))
+
+
+def test_a_wrong_name_or_port_is_told_in_one_line(people: MongoServer, at: Executor, undo: RecordingUndo) -> None:
+    with pytest.raises(ServerUnreachable) as caught:
+        ENGINE.probe(source_of(people, replica_set="nobodys"), at, undo)
+    assert "no member of the replica set 'nobodys'" in caught.value.message
+    assert "Topology" not in caught.value.message
+    assert "replica_set" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])

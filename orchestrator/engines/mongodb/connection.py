@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -42,6 +43,8 @@ _GRANT = {
 }
 _UNAUTHORIZED, _AUTHENTICATION = 13, 18  # mongod's error codes
 MISSING_COMMAND = 59
+# What the driver adds to its messages: the whole answer, its settings, all that it knows of the servers.
+_MORE = re.compile(r", full error: | \(configured timeouts: |, Timeout: [\d.]+s, Topology Description: ")
 
 
 @dataclass(frozen=True)
@@ -342,13 +345,17 @@ def code_of(error: BaseException | None) -> int | None:
 
 def one_line(error: object) -> str:
     """Return a message in our grammar: one line, without the driver's copy of the whole answer, no full stop."""
-    text = str(error).partition(", full error: ")[0]
-    return " ".join(text.split()).rstrip(".")
+    return " ".join(_MORE.split(str(error), maxsplit=1)[0].split()).rstrip(".")
 
 
 def explained(error: Exception, target: Target) -> ResguardoError:
     """Turn a driver's error into one of ours."""
-    from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure  # noqa: PLC0415
+    from pymongo.errors import (  # noqa: PLC0415
+        ConfigurationError,
+        ConnectionFailure,
+        OperationFailure,
+        ServerSelectionTimeoutError,
+    )
 
     if isinstance(error, ResguardoError):
         return error
@@ -357,9 +364,24 @@ def explained(error: Exception, target: Target) -> ResguardoError:
         return _refused(error, target, text[:1].lower() + text[1:])
     if isinstance(error, ConfigurationError):
         return Precondition(f"{target.where}: {text}", "correct the source's keys in services.yml")
+    if isinstance(error, ServerSelectionTimeoutError):
+        return _none_found(target, text)
     if isinstance(error, ConnectionFailure | OSError):
         return ServerUnreachable(f"{target.where}: the connection was lost: {text}", "see the server's log")
     return ResguardoError(f"{target.where}: {text}", "see the server's log")
+
+
+def _none_found(target: Target, text: str) -> ResguardoError:
+    """Say why the driver found nobody to speak to."""
+    name = target.options.replica_set
+    if name and "replica set" in text:
+        text = f"{target.where}: no member of the replica set {name!r} was found there"
+        return ServerUnreachable(text, "correct replica_set, or leave it out to speak to this server alone")
+    if text.startswith("Got response"):
+        text = f"{target.where}: does not speak MongoDB's protocol"
+        return ServerUnreachable(text, "correct host and port: another kind of server listens there")
+    hint = "check that this is MongoDB's port, and `tls`; see the server's log"
+    return ServerUnreachable(f"{target.where}: the connection was lost: {text}", hint)
 
 
 def _refused(error: OperationFailure, target: Target, text: str) -> ResguardoError:

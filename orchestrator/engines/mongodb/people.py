@@ -177,7 +177,7 @@ def _add_users(server: Server, people: People, there: People) -> Iterator[Findin
         if not _insert(server, user):
             roles = to_json({"roles": user.get("roles", [])})
             text = f"user {name!r} did not come back: the server takes no stored credentials"
-            yield Finding("warning", text, f"db.createUser with a new password and {roles}")
+            yield Finding("error", text, f"db.createUser with a new password and {roles}")
     yield from _different("user", people.users, there.users)
 
 
@@ -205,9 +205,9 @@ def _different(kind: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> It
 
 
 def verify(item: Item, expected: Mapping[str, int], at: Executor) -> list[Finding]:
-    """Every role that was there then is there now; a user that could not come back was told."""
+    """Every role that was there then is there now. Users that could not come back were told, one by one."""
     places = {key.partition(" ")[2].partition(".")[0] for key in expected}  # a database's name holds no dot
     with connect(target_of(item.source, at, "restore")) as server:
         there = read(server, sorted({*names(server), *places} - {"$external"})).counts
-    missing = sorted(expected.keys() - there.keys())
-    return [Finding("error" if key.startswith("role ") else "warning", f"{key!r} did not come back") for key in missing]
+    missing = sorted(key for key in expected.keys() - there.keys() if key.startswith("role "))
+    return [Finding("error", f"{key!r} did not come back", "see the server's log") for key in missing]
