@@ -147,7 +147,7 @@ class TestRedis(StreamConformance):
     def make_source(self, tmp: Path, *, name: str = "shop", large: bool = False) -> Iterator[Source]:
         with RedisServer(data=tmp / name) as self.server:
             fill(self.server, large=large)
-            yield source_of(self.server, users=False)
+            yield source_of(self.server, globals=False)
 
     @contextmanager
     def make_broken(self, label: str, tmp: Path) -> Iterator[Source]:
@@ -179,7 +179,7 @@ class TestRedis(StreamConformance):
                 if port:
                     more = {"socket": None, "host": "127.0.0.1", "port": port}
                 secret, timeout = "secret" if "user" in more else "wrong", 1.0 if "tls" in more else 60.0
-                yield source_of(self.server, secret, timeout, users=False, **more)
+                yield source_of(self.server, secret, timeout, globals=False, **more)
 
     def item_of(self, source: Source) -> Item:
         return Item(source, "dump", "rdb")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +24,7 @@ from redis.exceptions import ResponseError
 
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.engines.redis import ENGINE, Options
+from orchestrator.engines.redis.connection import connect, target_of
 from orchestrator.engines.redis.crc64 import Crc64
 from orchestrator.engines.redis.verify import contents_of
 from orchestrator.model.engine import Item, Restored, Source
@@ -35,11 +38,12 @@ from orchestrator.model.errors import (
     ServerUnreachable,
     ToolMissing,
 )
-from orchestrator.model.execution import Executor
+from orchestrator.model.execution import Executor, RemovePath
 from orchestrator.model.secret import Secret
+from orchestrator.model.waiting import poll
 from tests.engines.conformance import PipeData, Taken, assert_told, errors, read_all, trailer_problem
 from tests.engines.recording import RecordingUndo
-from tests.engines.servers.docker import DockerEngine
+from tests.engines.servers.docker import Box, DockerEngine
 from tests.engines.servers.meddling import Meddler
 from tests.engines.servers.redis import PASSWORD, RedisServer, check_program, content, functions
 from tests.engines.servers.roots import needed
@@ -288,6 +292,20 @@ def test_told_to_stop_while_a_server_is_silent(server: RedisServer, at: Executor
     server.freeze(thaw=True)
 
 
+def test_told_to_stop_while_a_name_is_looked_up(server: RedisServer, at: Executor) -> None:
+    """A resolver waits for its servers as long as it likes."""
+
+    def told(fds: Iterable[int], seconds: float | None) -> set[int]:
+        if seconds is None:
+            raise Interrupted("told to stop")
+        return poll(fds, seconds)
+
+    source = source_of(server, socket=None, host="localhost", port=server.port)
+    connect(target_of(source, at)).close()
+    with pytest.raises(Interrupted):
+        connect(target_of(replace(source, wait=told), at)).close()
+
+
 def test_a_saving_child_that_dies_is_told(server: RedisServer, at: Executor, undo: RecordingUndo) -> None:
     fill(server, large=True)
     with ENGINE.dump(data_item(source_of(server)), at, undo) as dump:
@@ -391,9 +409,18 @@ def test_what_info_tells_is_known(server: RedisServer, at: Executor, undo: Recor
     with rights(server, "+psync", "+replconf", "+info", "+acl|list") as given:
         facts = ENGINE.probe(source_of(server, **given), at, undo)
     assert facts.server.split()[0] in {"Redis", "Valkey"}
+    assert facts.tool == ""
     assert [item.name for item in facts.items] == ["dump", "users"]
     assert facts.items[0].bytes
     assert facts.findings == ()
+
+
+def test_versions_are_told(server: RedisServer, at: Executor, undo: RecordingUndo) -> None:
+    facts = ENGINE.probe(source_of(server, method="cli"), at, undo)
+    assert re.fullmatch(r"(Redis|Valkey) \d+\.\d+\.\d+", facts.server)
+    assert re.fullmatch(r"(redis|valkey)-cli \d+\.\d+\.\d+", facts.tool)
+    globals_off = source_of(server, globals=False)
+    assert [item.name for item in ENGINE.probe(globals_off, at, undo).items] == ["dump"]
 
 
 def test_replicas_are_told(server: RedisServer, at: Executor, undo: RecordingUndo) -> None:
@@ -450,6 +477,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OURS = {"ca": "ca.crt", "cert": "server.crt", "key": "server.key"}
+
+
 def test_tls(certificates: Path, at: Executor, undo: RecordingUndo) -> None:
     port = free_port()
     files = {name: certificates / name for name in ("server.crt", "server.key", "ca.crt", "other.crt")}
@@ -488,6 +518,21 @@ def test_tls(certificates: Path, at: Executor, undo: RecordingUndo) -> None:
             assert_told(caught.value)
         without = source_of(server, socket=None, host="localhost", port=port, tls={"ca": str(files["ca.crt"])})
         assert problem(data_item(without), at, undo)
+
+
+def test_files_of_tls_are_this_hosts(certificates: Path, sidecar: Box, undo: RecordingUndo) -> None:
+    """Also where redis-cli runs in a container, which does not see them."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        ours = {key: shutil.copy(certificates / name, folder) for key, name in OURS.items()}
+        settings = {"port": 0, "tls-port": port, "tls-cert-file": ours["cert"], "tls-key-file": ours["key"]}
+        with RedisServer({**settings, "tls-ca-cert-file": ours["ca"]}) as server:
+            fill(server)
+            source = source_of(server, socket=None, container="c", port=port, method="cli", tls=ours)
+            assert not sidecar.executor().exists(ours["ca"])
+            assert good(data_item(source), sidecar.executor(), undo).end.counts["keys"] == 23
+            os.unlink(ours["key"])
+            assert f"{ours['key']}: cannot be read" in problem(data_item(source), sidecar.executor(), undo)
 
 
 @pytest.mark.parametrize(
@@ -548,6 +593,10 @@ def test_users_without_a_server_are_a_file(
         bring(item, taken.data, tmp_path / "users.acl", at, undo)
     with pytest.raises(RestoreFailed, match="are not users"):
         bring(item, b"SET a b\n", tmp_path / "other.acl", at, undo)
+    assert os.listdir(tmp_path) == ["users.acl"]
+    (removal,) = [action for action in undo.actions.values() if isinstance(action, RemovePath)]
+    assert Path(removal.path).parent == tmp_path  # a run that is killed leaves no half file
+    assert removal.path.endswith(".part")
 
 
 # --- expiry, append-only files, directories ---------------------------------------------------------------------------
@@ -656,6 +705,39 @@ def test_a_server_that_refuses_us_is_running_all_the_same(
         item = data_item(source_of(server, **more))
         (found,) = ENGINE.original(item, at).findings
         assert (found.level, "its server is running" in found.message) == ("error", True)
+
+
+def test_what_cannot_be_told_is_not_stopped(
+    server: RedisServer, at: Executor, undo: RecordingUndo, tmp_path: Path
+) -> None:
+    """Only a connection that is refused, or a socket that is not there, tells that nobody writes that directory."""
+    fill(server)
+    item = data_item(source_of(server))
+    bring(item, good(item, at, undo).data, tmp_path / "back", at, undo)
+
+    def missing(_: object) -> Secret:
+        raise RightsMissing("the secret cannot be read", "make it readable")
+
+    frozen = source_of(server, timeout=0.5)
+    secret = replace(source_of(server, password={"env": "X"}), resolve=missing)
+    untrusted = source_of(server, socket=None, host="localhost", port=server.port, tls={"ca": str(tmp_path / "ca")})
+    elsewhere = str(tmp_path / "elsewhere")  # so that no process works in it
+    os.mkdir(elsewhere)
+    server.freeze()
+    try:
+        for source in (frozen, secret, untrusted):
+            options = source.options.model_copy(update={"directory": elsewhere})
+            item = data_item(replace(source, options=options))
+            (found,) = ENGINE.original(item, at).findings
+            assert found.level == "error"
+            assert "it cannot be told whether its server is stopped: " in found.message
+            assert (found.hint or "").endswith("; then stop the server first")
+            with pytest.raises(Precondition, match="it cannot be told") as caught:
+                ENGINE.swap(item, str(tmp_path / "back"), str(tmp_path / "kept"), at, undo)
+            assert_told(caught.value)
+            assert sorted(os.listdir(tmp_path)) == ["back", "elsewhere"]
+    finally:
+        server.freeze(thaw=True)
 
 
 def test_a_snapshot_of_an_old_version_gets_an_old_append_only_file(
@@ -801,6 +883,10 @@ def test_in_place_with_a_stopped_container(docker_engine: DockerEngine, undo: Re
         item = data_item(source)
         taken = good(item, at, undo)
         assert [found.level for found in ENGINE.original(item, at).findings] == ["error"]
+        box.pause()
+        (found,) = ENGINE.original(item, at).findings
+        assert "it cannot be told" in found.message
+        box.unpause()
         box.stop()
         assert ENGINE.original(item, at).findings == ()
         bring(item, taken.data, tmp_path / "new", at, undo)

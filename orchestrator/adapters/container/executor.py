@@ -17,7 +17,7 @@ from orchestrator.adapters.container.proc import LOOK, PAUSED, ContainerProc, St
 from orchestrator.adapters.container.starting import Starter
 from orchestrator.adapters.interrupts import PROCESS, Interrupts
 from orchestrator.adapters.journal import Owner
-from orchestrator.model.errors import Bug, ServerUnreachable
+from orchestrator.model.errors import Bug, NotRunning, ServerUnreachable
 from orchestrator.model.execution import Address, Completed, Undo
 from orchestrator.model.failpoints import reach
 
@@ -178,7 +178,7 @@ class ContainerExecutor:
             ) from error
         if found is None:
             hint = "correct socket: its path inside the container; or see whether the server runs"
-            raise ServerUnreachable(f"{address.socket} is not there in {self.place}", hint)
+            raise NotRunning(f"{address.socket} is not there in {self.place}", hint)
         fd, path = found
         weakref.finalize(self, os.close, fd)
         return Address(address.host, address.port, path)

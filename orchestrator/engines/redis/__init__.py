@@ -3,6 +3,7 @@
 options.py what can be set · wire.py, connection.py a connection that cannot hang · facts.py what a server tells of
 itself · probe.py · payload.py, saving.py the ways to a snapshot · rdb.py, crc64.py reading it · dump.py · users.py the
 access control list · bringing.py bytes on their way back · folder.py, restore.py a data directory · trial.py, verify.py
+a check of one · programs.py, memory.py programs and what they read
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class RedisEngine:
 
     def restore(self, item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
         """Make the new data directory `to`; users go to a file, and to the server where it lacks them."""
-        return restore_users(item, data, to, at) if item.role == "globals" else restore(item, data, to, undo)
+        return restore_users(item, data, to, at, undo) if item.role == "globals" else restore(item, data, to, undo)
 
     def verify(self, item: Item, to: str, expected: Mapping[str, int], at: Executor, undo: Undo) -> Sequence[Finding]:
         """Read it to its end, compare keys, and start a throw-away server on a copy."""

@@ -6,10 +6,11 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.engines._guard import Beside
 from orchestrator.engines.redis.options import PORT, Options
 from orchestrator.engines.redis.wire import ANSWER_LIMIT, GREETING_LIMIT, Refused, Wire, reached
 from orchestrator.model.engine import Source
-from orchestrator.model.errors import Precondition, RightsMissing, ServerUnreachable
+from orchestrator.model.errors import NotRunning, Precondition, RightsMissing, ServerUnreachable
 from orchestrator.model.execution import Address, Executor
 from orchestrator.model.secret import Secret
 from orchestrator.model.waiting import Wait, poll
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import ssl
 
 Purpose = Literal["dump", "restore"]
+_Place = tuple[int, tuple[str, int]]  # family, and host with port
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def target_of(source: Source, at: Executor, purpose: Purpose = "dump") -> Target
 
 
 def connect(target: Target) -> Wire:
-    """Connect and log in. Raises ServerUnreachable, RightsMissing, Precondition."""
+    """Connect and log in. Raises ServerUnreachable (NotRunning: nobody listens), RightsMissing, Precondition."""
     made = _encrypted(_reached(target), target)
     wire = Wire(made, target.where, target.wait, min(GREETING_LIMIT, target.limit))
     try:
@@ -86,18 +88,35 @@ def _reached(target: Target) -> socket.socket:
     try:
         if driver.socket:
             return reached(socket.AF_UNIX, driver.socket, target.wait)
-        found = socket.getaddrinfo(driver.host, driver.port, type=socket.SOCK_STREAM)
-        for number, (family, _, _, _, place) in enumerate(found, 1):
-            try:
-                return reached(family, (str(place[0]), int(place[1])), target.wait)
-            except OSError:
-                if number == len(found):
-                    raise
+        return _first_of(_addresses(driver, target.wait), target.wait)
     except PermissionError as error:
         raise RightsMissing(f"{target.where}: {_lower(error)}", "run as a user who may use the socket") from error
+    except (ConnectionRefusedError, FileNotFoundError) as error:
+        raise NotRunning(f"{target.where}: {_lower(error)}", hint) from error
     except OSError as error:
         raise ServerUnreachable(f"{target.where}: {_lower(error)}", hint) from error
-    raise ServerUnreachable(f"{target.where}: the name has no address", hint)
+
+
+def _addresses(driver: Address, wait: Wait) -> list[_Place]:
+    """Look a name up; a resolver cannot be told to stop. Raises OSError, Interrupted."""
+
+    def look() -> list[_Place]:
+        found = socket.getaddrinfo(driver.host, driver.port, type=socket.SOCK_STREAM)
+        return [(family, (str(place[0]), int(place[1]))) for family, _, _, _, place in found]
+
+    return Beside(look, lambda _: None, "redis-name").result(wait)
+
+
+def _first_of(places: list[_Place], wait: Wait) -> socket.socket:
+    """Connect to the first that can be. Raises OSError: one that says nothing weighs more than one that refuses."""
+    failed: list[OSError] = []
+    for family, place in places:
+        try:
+            return reached(family, place, wait)
+        except OSError as error:
+            failed.append(error)
+    silent = [error for error in failed if isinstance(error, TimeoutError)]
+    raise (silent or failed or [OSError("the name has no address")])[-1]
 
 
 def _lower(error: OSError) -> str:

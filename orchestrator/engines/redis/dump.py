@@ -52,6 +52,9 @@ class Passing:
             self._error = Damaged(f"{error.strerror or error}".lower())
         except _GivenUp:
             self._error = Damaged("it was given up")
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that asks for the end
+            text = f"{self._where}: reading its snapshot failed: {type(error).__name__}: {error}"
+            self._error = ResguardoError(text, "try again; report it when it fails the same way")
         finally:
             os.close(self._write_end)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.engines.redis.wire import Refused, Wire
+from orchestrator.engines.redis.wire import Wire
 
 
 def info(wire: Wire, *sections: str) -> dict[str, str]:
@@ -28,14 +28,3 @@ def server_name(found: dict[str, str]) -> str:
         return f"Valkey {valkey}"
     version = found.get("redis_version", "")
     return f"Redis {version}" if version else ""
-
-
-def setting(wire: Wire, name: str) -> str | None:
-    """Return a setting, None when it may not be read."""
-    try:
-        found = wire.call("CONFIG", "GET", name)
-    except Refused:
-        return None
-    if isinstance(found, list) and len(found) == 2 and isinstance(found[1], bytes):
-        return found[1].decode("utf-8", "surrogateescape")
-    return None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.engines._server import Mode, ServerOptions
+from orchestrator.engines._server import Mode, ServerOptions, Tls
 from orchestrator.policy.base import Flag, Whole
 from orchestrator.policy.fault import fault
 from orchestrator.policy.paths import LocalPath
@@ -14,11 +14,22 @@ from orchestrator.policy.paths import LocalPath
 PORT = 6379
 
 
+class RedisTls(Tls):
+    """As for every server, but that nothing can be negotiated."""
+
+    mode: Mode | None = Field(
+        default=None,
+        description="libpq's sslmode; verify-full when `ca` is given, require with a `cert` alone, else no TLS. "
+        "`prefer` is refused: a port of Redis speaks TLS or it does not.",
+        examples=["require"],
+    )
+
+
 class Options(ServerOptions):
     """The keys of a `databases:` entry with `engine: redis`, beside the common ones.
 
     directory: the server's data directory as this host sees it; what an in-place restore replaces · method: how the
-    snapshot is had · users: whether access control lists are stored, as an item of their own · trial: whether a
+    snapshot is had · globals: whether access control lists are stored, as an item of their own · trial: whether a
     restored copy is loaded into a throw-away server.
     """
 
@@ -55,12 +66,13 @@ class Options(ServerOptions):
         description="`replication`: the server sends a snapshot to us as to a replica. `cli`: the same through "
         "`redis-cli --rdb`. `bgsave`: the server writes its file, which is then read.",
     )
-    users: Flag = Field(default=True, description="Whether users and their rights (ACL) are stored too.")
+    globals: Flag = Field(default=True, description="Whether users and their rights (ACL) are stored too.")
     trial: Literal["auto", "never"] = Field(
         default="auto",
         description="`auto`: a restored copy is loaded into a throw-away server where the programs can be had. "
         "`never`: it is only read.",
     )
+    tls: RedisTls = Field(default=RedisTls(), description="How the connection is protected.")
     tools: LocalPath | None = Field(
         default=None,
         description="The folder of redis-cli, redis-server and redis-check-rdb; else those on PATH.",

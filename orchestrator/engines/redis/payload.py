@@ -12,11 +12,12 @@ from typing import Protocol
 
 from orchestrator.engines.redis import programs
 from orchestrator.engines.redis.connection import Target, connect, granting, lacking
+from orchestrator.engines.redis.memory import memory_file
 from orchestrator.engines.redis.proof import assert_beside
 from orchestrator.engines.redis.rdb import Contents
 from orchestrator.engines.redis.saving import Saved, saved
 from orchestrator.engines.redis.wire import Refused, Wire
-from orchestrator.model.errors import DumpFailed
+from orchestrator.model.errors import DumpFailed, Precondition
 from orchestrator.model.execution import Executor, Proc, Undo
 
 MARK = 40  # bytes of the random mark that ends a snapshot of unknown length
@@ -229,22 +230,34 @@ def cli(place: Place) -> Iterator[Payload]:
     """Let redis-cli be the replica. The password is its standard input: arguments and environment can be seen."""
     secret = place.target.password
     tool = programs.find("cli", place.target.options, place.at)
-    argv = [tool, *_coordinates(place.target), *(["--askpass"] if secret else []), "--rdb", "-"]
+    coordinates, files = _coordinates(place.target)
+    argv = [tool, *coordinates, *(["--askpass"] if secret else []), "--rdb", "-"]
     given = f"{secret.reveal()}\n".encode() if secret else None
-    with _printed(place, argv, os.path.basename(tool), given, marked=True) as output:
+    with _printed(place, argv, os.path.basename(tool), given, files, marked=True) as output:
         yield output
 
 
-def _coordinates(target: Target) -> list[str]:
+def _coordinates(target: Target) -> tuple[list[str], dict[str, bytes]]:
+    """Return arguments, and the private files that they name: those of `tls` are this host's."""
     options, address = target.options, target.address
     argv = ["-s", address.socket] if address.socket else ["-h", address.host, "-p", str(address.port)]
     argv += ["--user", target.user] if target.user else []
     if options.tls_mode == "disable" or address.socket:
-        return argv
+        return argv, {}
     argv += ["--tls", "--sni", options.host or address.host]
-    argv += ["--cacert", options.tls.ca] if options.tls.ca else []
-    argv += ["--cert", options.tls.cert, "--key", options.tls.key] if options.tls.cert and options.tls.key else []
-    return [*argv, *(["--insecure"] if options.tls_mode == "require" else [])]
+    named = {"cacert": options.tls.ca, "cert": options.tls.cert, "key": options.tls.key}
+    files = {name: _content(path) for name, path in named.items() if path}
+    for name in files:
+        argv += [f"--{name}", f"{{secret:{name}}}"]
+    return [*argv, *(["--insecure"] if options.tls_mode == "require" else [])], files
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Precondition(f"{path}: cannot be read: {error.strerror}", "check the files that `tls` names") from error
 
 
 @contextmanager
@@ -255,35 +268,36 @@ def bgsave(place: Place) -> Iterator[Payload]:
     with ExitStack() as stack:
         with connect(target) as wire:
             saving = saved(wire, target, place.timeout)
-            output = stack.enter_context(_printed(place, ["cat", "--", saving.path], f"reading {saving.path!r}", None))
+            output = stack.enter_context(_printed(place, ["cat", "--", saving.path], f"reading {saving.path!r}"))
             stored = Stored(output, saving, wire, target.where)
         yield stored
 
 
 @contextmanager
 def _printed(
-    place: Place, argv: list[str], what: str, given: bytes | None, *, marked: bool = False
+    place: Place,
+    argv: list[str],
+    what: str,
+    given: bytes | None = None,
+    files: Mapping[str, bytes] | None = None,
+    *,
+    marked: bool = False,
 ) -> Iterator[Output]:
-    """Start a program and read what it prints. given: its standard input."""
+    """Start a program and read what it prints. given: its standard input · files: see `secrets` of Executor.start."""
     with ExitStack() as stack:
         read, write = os.pipe()
         stack.callback(os.close, read)
-        stdin = None if given is None else _memory(given)
+        stdin = None if given is None else memory_file("redis-input", given)
         try:
-            proc = place.at.start(argv, undo=place.undo, stdin=stdin, stdout=write, deadline=place.timeout)
+            proc = place.at.start(
+                argv, undo=place.undo, secrets=files, stdin=stdin, stdout=write, deadline=place.timeout
+            )
         finally:
             os.close(write)
             if stdin is not None:
                 os.close(stdin)
         stack.callback(proc.stop)
         yield Output(read, proc, what, place.target, marked=marked)
-
-
-def _memory(content: bytes) -> int:
-    fd = os.memfd_create("redis", os.MFD_CLOEXEC)
-    os.write(fd, content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
 
 
 OPENING: Mapping[str, Callable[[Place], AbstractContextManager[Payload]]] = {

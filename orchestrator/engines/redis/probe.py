@@ -25,10 +25,9 @@ _SECTIONS = ("server", "replication", "persistence", "memory", "cluster", "modul
 
 def probe(source: Source, at: Executor, undo: Undo) -> Facts:
     """See orchestrator.model.engine.Engine."""
-    del undo  # nothing is started
     options: Options = source.options
     target = target_of(source, at)
-    tool = programs.find("cli", options, at) if options.method == "cli" else ""
+    tool = programs.version(programs.find("cli", options, at), at, undo) if options.method == "cli" else ""
     with connect(target) as wire:
         try:
             told = info(wire, *_SECTIONS)
@@ -39,7 +38,7 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         findings = [*_judged(target, told), *_unknown(target, told)]
         _assert_rights(wire, target, told)
         items = [Item(source, DATA_ITEM, "rdb", _size(told))]
-        if options.users and (not told or number_of(told) >= 6):
+        if options.globals and (not told or number_of(told) >= 6):
             try:
                 users.listed(wire)
                 items.append(Item(source, USERS_ITEM, "acl", _SMALL, role="globals"))
@@ -113,4 +112,4 @@ def _assert_rights(wire: Wire, target: Target, told: dict[str, str]) -> None:
 
 def _no_users(target: Target, refused: Refused) -> Finding:
     text = f"{target.where}: its users are not stored: {refused.said}"
-    return Finding("warning", text, f"ACL SETUSER {target.who} {users.RIGHTS}, or users: false")
+    return Finding("warning", text, f"ACL SETUSER {target.who} {users.RIGHTS}, or globals: false")

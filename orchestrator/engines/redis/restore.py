@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 from orchestrator.engines._common import put_in_place, sync_folder
-from orchestrator.engines.redis.bringing import Blocks
+from orchestrator.engines.redis.bringing import Blocks, assert_free
 from orchestrator.engines.redis.connection import connect, target_of
 from orchestrator.engines.redis.folder import AOF_FOLDER, AOF_OLD, SNAPSHOT, complete, give
 from orchestrator.engines.redis.options import Options
 from orchestrator.engines.redis.rdb import Contents, Damaged, read
 from orchestrator.engines.redis.wire import Refused
 from orchestrator.model.engine import Data, Item, Kept, Original, Restored
-from orchestrator.model.errors import Interrupted, Precondition, ResguardoError, RestoreFailed
+from orchestrator.model.errors import Interrupted, NotRunning, Precondition, ResguardoError, RestoreFailed
 from orchestrator.model.execution import Executor, Finding, RemovePath, Undo
+from orchestrator.model.waiting import Wait
 
 _STOP = "stop the server first"
 
@@ -26,15 +27,15 @@ _STOP = "stop the server first"
 def restore(item: Item, data: Data, to: str, undo: Undo) -> Restored:
     """Make the new directory `to`; it gets its name when it is whole. Raises RestoreFailed, DataDamaged."""
     target = os.path.abspath(to)
-    _assert_free(target)
+    assert_free(target)
     part = os.path.join(os.path.dirname(target), f".resguardo-{secrets.token_hex(8)}.part")
     action = undo.register(RemovePath(part))
     try:
         os.mkdir(part, 0o700)
-        contents = _written(data, os.path.join(part, SNAPSHOT), target)
+        contents = _written(data, os.path.join(part, SNAPSHOT), target, item.source.wait)
         complete(part, contents)
         notes = tuple(_owned(part, target, item.source.options))
-        _assert_free(target)
+        assert_free(target)
         os.rename(part, target)
         sync_folder(os.path.dirname(target))
     except OSError as error:
@@ -45,17 +46,10 @@ def restore(item: Item, data: Data, to: str, undo: Undo) -> Restored:
     return Restored(target, beside=notes)
 
 
-def _assert_free(target: str) -> None:
-    if os.path.lexists(target):
-        raise RestoreFailed(f"{target!r}: exists already", "choose another name, or move it away")
-    if not os.path.isdir(os.path.dirname(target)):
-        raise RestoreFailed(f"{os.path.dirname(target)!r}: no such directory", "create it first")
-
-
-def _written(data: Data, path: str, target: str) -> Contents:
-    """Write the bytes, checking them on the way. Raises OSError, DataDamaged, RestoreFailed."""
+def _written(data: Data, path: str, target: str, wait: Wait) -> Contents:
+    """Write the bytes, checking them on the way. Raises OSError, DataDamaged, RestoreFailed, Interrupted."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb", buffering=0) as file, Blocks(data) as blocks:
+    with open(fd, "wb", buffering=0) as file, Blocks(data, wait) as blocks:
 
         def pull() -> bytes:
             block = blocks.pull()
@@ -99,7 +93,7 @@ def _ours(target: str) -> Finding:
 def original(item: Item, at: Executor) -> Original:
     """Whether the directory is there, and whether its server is stopped: only then it can be replaced."""
     place = _place(item)
-    found = [Finding("error", text, _STOP) for text in _in_use(item, at)]
+    found = [Finding("error", text, hint) for text, hint in _in_use(item, at)]
     return Original(os.path.lexists(place), tuple(found))
 
 
@@ -107,22 +101,27 @@ def _place(item: Item) -> str:
     return os.path.realpath(item.source.options.directory or "/")
 
 
-def _in_use(item: Item, at: Executor) -> Iterator[str]:
-    """Yield why its server counts as running."""
+def _in_use(item: Item, at: Executor) -> Iterator[tuple[str, str]]:
+    """Yield why its server does not count as stopped, and what to do: only where nobody listens it is."""
     try:
         target = target_of(item.source, at, "restore")
         with connect(target):
-            yield f"{target.where} is running"
+            yield f"{target.where} is running", _STOP
             return
     except Interrupted:
         raise
+    except NotRunning:
+        pass
     except ResguardoError as error:
         if isinstance(error.__cause__, Refused):  # it answers, if only to refuse us
-            yield f"its server is running: {error.message}"
-            return
+            yield f"its server is running: {error.message}", _STOP
+        else:
+            hint = f"{error.hint}; then {_STOP}" if error.hint else _STOP
+            yield f"it cannot be told whether its server is stopped: {error.message}", hint
+        return
     place = _place(item)
     if users := _working_in(place):
-        yield f"{place!r} is the working directory of {', '.join(users)}"
+        yield f"{place!r} is the working directory of {', '.join(users)}", _STOP
 
 
 def _working_in(place: str) -> list[str]:
@@ -153,8 +152,8 @@ def swap(item: Item, to: str, kept: str, at: Executor, undo: Undo) -> Kept:
         raise Precondition(f"{item.source.id}: its directory is not known", "set `directory`, or restore with --to")
     old, new, keep = _place(item), os.path.abspath(to), os.path.join(os.path.dirname(_place(item)), kept)
     _assert_movable(old, new, keep)
-    for reason in _in_use(item, at):
-        raise Precondition(f"{old!r} cannot be replaced: {reason}", _STOP)
+    for reason, hint in _in_use(item, at):
+        raise Precondition(f"{old!r} cannot be replaced: {reason}", hint)
     there = os.path.lexists(old)
     try:
         if there:

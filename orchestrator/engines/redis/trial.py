@@ -19,6 +19,7 @@ from time import monotonic
 from orchestrator.engines.redis import programs
 from orchestrator.engines.redis.facts import info, number
 from orchestrator.engines.redis.folder import AOF_FOLDER, AOF_OLD, link_or_copy
+from orchestrator.engines.redis.memory import memory_file
 from orchestrator.engines.redis.rdb import Contents
 from orchestrator.engines.redis.wire import Refused, Wire, reached
 from orchestrator.model.engine import Item
@@ -55,7 +56,7 @@ def run(item: Item, folder: str, contents: Contents, at: Executor, undo: Undo) -
     except Precondition as error:  # a container that is stopped, as an in-place restore wants it
         raise NotTried(error.message) from error
     with _copied(folder, undo) as scratch, _log(scratch) as log:
-        config = _memory_file(_settings(scratch, contents))
+        config = memory_file("redis-trial", _settings(scratch, contents))
         try:
             proc = at.start([program, "-"], undo=undo, stdin=config, stdout=log, deadline=item.source.timeout)
         finally:
@@ -142,13 +143,6 @@ def _log(scratch: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def _memory_file(content: bytes) -> int:
-    fd = os.memfd_create("redis-trial", os.MFD_CLOEXEC)
-    os.write(fd, content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
 
 
 def _asked(item: Item, proc: Proc, scratch: str, log: int, program: str) -> Trial:

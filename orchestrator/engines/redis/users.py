@@ -6,17 +6,20 @@ A restore only adds users that are missing, as everywhere: it must never bring a
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from orchestrator.engines.redis.bringing import Blocks
+from orchestrator.engines._common import sync_folder
+from orchestrator.engines.redis.bringing import Blocks, assert_free
 from orchestrator.engines.redis.connection import Target, connect, lacking, target_of
+from orchestrator.engines.redis.memory import memory_file
 from orchestrator.engines.redis.wire import Refused, Wire
 from orchestrator.model.engine import Data, DumpEnd, Item, Restored
 from orchestrator.model.errors import ResguardoError, RestoreFailed, RightsMissing, ServerUnreachable
-from orchestrator.model.execution import Executor, Finding, Trailer
+from orchestrator.model.execution import Executor, Finding, RemovePath, Trailer, Undo
 
 RIGHTS = "+acl|list"
 _MAGIC = b"user "
@@ -67,21 +70,18 @@ def dump_users(stack: ExitStack, target: Target) -> Listed:
         except Refused as refused:
             raise lacking(target, refused, RIGHTS) from refused
     text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-    fd = os.memfd_create("redis-users", os.MFD_CLOEXEC)
+    fd = memory_file("redis-users", text)
     stack.callback(os.close, fd)
-    with open(os.dup(fd), "wb") as file:
-        file.write(text)
-    os.lseek(fd, 0, os.SEEK_SET)
     return Listed(fd, lines, len(text), as_of)
 
 
-def restore_users(item: Item, data: Data, to: str, at: Executor) -> Restored:
+def restore_users(item: Item, data: Data, to: str, at: Executor, undo: Undo) -> Restored:
     """Write them to the new file `to`, and create on the server those that it lacks.
 
     Raises RestoreFailed, DataDamaged; a server that does not answer is a finding.
     """
     content = b""
-    with Blocks(data) as blocks:
+    with Blocks(data, item.source.wait) as blocks:
         while block := blocks.pull():
             content += block
             if len(content) > _LIMIT:
@@ -89,15 +89,30 @@ def restore_users(item: Item, data: Data, to: str, at: Executor) -> Restored:
     lines = content.decode("utf-8", "surrogateescape").splitlines()
     if any(not line.startswith("user ") for line in lines):
         raise RestoreFailed(f"{to!r}: what was stored are not users", "restore another point")
-    try:
-        fd = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise RestoreFailed(f"{to!r}: exists already", "choose another folder, or move it away") from None
-    except OSError as error:
-        raise RestoreFailed(f"{to!r}: {error.strerror}", "create its folder first") from error
-    with open(fd, "wb") as file:
-        file.write(content)
+    _written(content, os.path.abspath(to), undo)
     return Restored(to, tuple(_created(item, lines, at)))
+
+
+def _written(content: bytes, target: str, undo: Undo) -> None:
+    """Make the file; it gets its name when it is whole. Raises RestoreFailed."""
+    assert_free(target)
+    part = os.path.join(os.path.dirname(target), f".resguardo-{secrets.token_hex(8)}.part")
+    action = undo.register(RemovePath(part))
+    try:
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        assert_free(target)
+        os.rename(part, target)
+        sync_folder(os.path.dirname(target))
+    except OSError as error:
+        raise RestoreFailed(f"{target!r}: {error.strerror}", "mend it, or restore to another folder") from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+        undo.done(action)
 
 
 def _created(item: Item, lines: list[str], at: Executor) -> Iterator[Finding]:
