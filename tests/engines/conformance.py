@@ -49,7 +49,7 @@ HANDFUL = frozenset(
         "test_dump_under_writes_is_consistent",
     }
 )
-HANDFUL_OF_HOSTILE = ("new\nline", "$(id);`id`\\")
+HANDFUL_OF_LABELS = ("new\nline", "$(id);`id`\\", 0.7)
 
 
 @dataclass(frozen=True)
@@ -357,6 +357,8 @@ class EngineConformance:
 class StreamConformance(EngineConformance):
     """Holds for engines whose items are dumped (delivers == "stream")."""
 
+    # How much of a dump is left of one that is cut.
+    share: ClassVar[tuple[float, ...]] = (0.0, 0.0001, 0.3, 0.7, 0.9999)
     # Two dumps of unchanged data are equal byte for byte (they deduplicate whole).
     repeatable: ClassVar[bool] = True
 
@@ -440,7 +442,6 @@ class StreamConformance(EngineConformance):
         assert_told(caught.value)
         assert self.fingerprint(item, name) == before
 
-    @pytest.mark.parametrize("share", [0.0, 0.0001, 0.3, 0.7, 0.9999])
     def test_cut_data_restores_nothing(
         self, share: float, item: Item, at: Executor, undo: RecordingUndo, tmp_path: Path
     ) -> None:

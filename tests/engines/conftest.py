@@ -11,7 +11,7 @@ from orchestrator.adapters.executor import HostExecutor
 from orchestrator.adapters.state import StateFolder
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.execution import Executor
-from tests.engines.conformance import HANDFUL_OF_HOSTILE
+from tests.engines.conformance import HANDFUL_OF_LABELS
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers.docker import Box, DockerEngine
 
@@ -46,9 +46,12 @@ def undo(state: StateFolder) -> Iterator[RecordingUndo]:
         recording.assert_clean()
 
 
+_LABELS = ("broken", "hostile", "share")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `broken` or `hostile` once for each that its class names; in each of its `places`."""
-    label = next((name for name in ("broken", "hostile") if name in metafunc.fixturenames), "")
+    """Run a test that asks for one of `_LABELS` once for each that its class names; in each of its `places`."""
+    label = next((name for name in _LABELS if name in metafunc.fixturenames), "")
     labels = list(getattr(metafunc.cls, label)) if label and metafunc.cls is not None else []
     places = getattr(metafunc.cls, "places", ("host",)) if "at" in metafunc.fixturenames else ("host",)
     if places == ("host",):
@@ -62,9 +65,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(["at", label] if labels else ["at"], sets, indirect=["at"])
 
 
-def _repeats(metafunc: pytest.Metafunc, place: str, label: str = "") -> bool:
+def _repeats(metafunc: pytest.Metafunc, place: str, label: object = None) -> bool:
     """Whether a test proves in this place what it proved on the host: a class's `handful` says which do more."""
     handful = getattr(metafunc.cls, "handful", None)
     if place == "host" or handful is None:
         return False
-    return metafunc.function.__name__ not in handful or (label != "" and label not in HANDFUL_OF_HOSTILE)
+    return metafunc.function.__name__ not in handful or label not in (None, *HANDFUL_OF_LABELS)

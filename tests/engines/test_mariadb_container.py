@@ -99,7 +99,7 @@ def test_what_is_wrong_inside_is_said(box: Box, undo: RecordingUndo) -> None:
         ENGINE.probe(replace(contained(), resolve=lambda _ref: Secret("wrong")), at, undo)
 
 
-@pytest.mark.parametrize("fault", ["kill", "pause"])
+@pytest.mark.parametrize("fault", ["kill", pytest.param("pause", marks=pytest.mark.slow)])
 def test_a_container_that_is_stopped_midway(fault: str, docker_engine: DockerEngine, undo: RecordingUndo) -> None:
     with inside(docker_engine) as box:
         at = box.executor()

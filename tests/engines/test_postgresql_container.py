@@ -131,7 +131,7 @@ def source_of(server: Inside, *, secret: str = PASSWORD, timeout: float = 60.0, 
     )
 
 
-@pytest.mark.parametrize("form", ["plain", "custom"])
+@pytest.mark.parametrize("form", ["plain", pytest.param("custom", marks=pytest.mark.slow)])
 def test_as_the_image_is(form: str, server: Inside, shop: str, at: ContainerExecutor, undo: RecordingUndo) -> None:
     """With nothing but the container's name: the socket is found, the role is the image's."""
     facts = ENGINE.probe(source_of(server, include=[shop], format=form), at, undo)
@@ -167,6 +167,7 @@ def test_hostile_names(name: str, server: Inside, at: ContainerExecutor, undo: R
         assert server.content(f"{name} r") == server.content(name)
 
 
+@pytest.mark.slow
 def test_chosen_tables_and_configuration(server: Inside, shop: str, at: ContainerExecutor, undo: RecordingUndo) -> None:
     source = source_of(server, database=shop, exclude_tables=["audit", "measure"], configuration=True, upkeep="vacuum")
     files, _, item = ENGINE.probe(source, at, undo).items
@@ -222,6 +223,7 @@ class TestFailures:
             ENGINE.probe(source_of(own, database="shop"), own.box.executor(), undo)
         assert_told(caught.value)
 
+    @pytest.mark.slow
     def test_container_paused(self, own: Inside, undo: RecordingUndo) -> None:
         with self.under_way(own, undo, timeout=6.0) as dump:
             own.box.pause()
@@ -255,6 +257,7 @@ class TestFailures:
         assert caught.value.hint == 'DROP DATABASE "again"'
         undo.assert_clean()
 
+    @pytest.mark.slow
     def test_server_killed(self, own: Inside, undo: RecordingUndo) -> None:
         with self.under_way(own, undo) as dump:
             own.psql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'pg_dump'")
@@ -278,9 +281,9 @@ def taking_problem(item: Item, at: ContainerExecutor, undo: RecordingUndo) -> st
     ("more", "kind", "said"),
     [
         ({"tools": "/nowhere"}, ToolMissing, "pg_dump is not in /nowhere in container"),
-        ({"user": "absent"}, RightsMissing, "'absent' is refused"),
-        ({"user": "weak"}, RightsMissing, "may not read"),
-        ({"database": "absent"}, Precondition, "no database 'absent'"),
+        pytest.param({"user": "absent"}, RightsMissing, "'absent' is refused", marks=pytest.mark.slow),
+        pytest.param({"user": "weak"}, RightsMissing, "may not read", marks=pytest.mark.slow),
+        pytest.param({"database": "absent"}, Precondition, "no database 'absent'", marks=pytest.mark.slow),
         ({"port": 5444}, ServerUnreachable, "postgresql in container"),
         ({"socket": "/nowhere"}, ServerUnreachable, "is not there in container"),
     ],
