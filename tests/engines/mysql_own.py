@@ -322,6 +322,40 @@ class RightsSuite(Own):
             with pytest.raises(RightsMissing, match="lacks SELECT, SHOW VIEW, TRIGGER, EVENT"):
                 self.probe(replace(source, options=source.options.model_copy(update={"database": "my_shop"})), at, undo)
 
+    def test_a_narrower_grant_hides_a_wider_one(self, at: Executor, undo: RecordingUndo) -> None:
+        with self.rich() as item:
+            whole = good(item, at, undo)
+            wide = f"{', '.join(RIGHTS)}, EXECUTE ON `ri%`.*"
+            source = self.grant(self.routines(), wide, "SELECT, SHOW VIEW, EVENT ON rich.*")
+            with pytest.raises(RightsMissing, match="lacks TRIGGER:") as caught:
+                self.probe(source, at, undo)
+            self.run_hint(caught.value)
+            assert good(self.helped(source, at, undo).items[-1], at, undo).data == whole.data
+
+    def test_the_grant_of_a_hint_hides_nothing(self, at: Executor, undo: RecordingUndo) -> None:
+        with self.rich():
+            source = self.grant(self.routines(), "SELECT, SHOW VIEW, EVENT, LOCK TABLES, EXECUTE ON `ri%`.*")
+            with pytest.raises(RightsMissing, match="lacks TRIGGER:") as caught:
+                self.probe(source, at, undo)
+            assert "GRANT TRIGGER, EVENT, EXECUTE, LOCK TABLES, SELECT, SHOW VIEW ON `rich`.*" in str(caught.value.hint)
+            self.run_hint(caught.value)
+            assert self.probe(source, at, undo).items
+
+    def test_what_runs_first_in_a_session_is_told(self, at: Executor, undo: RecordingUndo) -> None:
+        with made(self.server, "rich", SMALL):
+            source = self.grant(f"{', '.join(RIGHTS)}, EXECUTE ON *.*")
+            assert "init_connect" not in told(self.probe(source, at, undo).findings)
+            self.server.sql("SET GLOBAL init_connect = 'SET @x = 1'")
+            try:
+                assert "init_connect" not in told(self.probe(self.source(database="rich"), at, undo).findings)
+                findings = self.probe(source, at, undo).findings
+                self.server.sql("SET GLOBAL init_connect = 'SET sql_select_limit = 1'")
+                with pytest.raises(Precondition, match="sql_select_limit is 1:"):
+                    self.probe(source, at, undo)
+            finally:
+                self.server.sql("SET GLOBAL init_connect = ''")
+            assert "warning: init_connect is set" in told(findings)
+
     def test_all_databases(self, at: Executor, undo: RecordingUndo) -> None:
         for name in ("shop_a", "shop_b", "test_1", "globals"):
             self.server.sql(f"CREATE DATABASE {name}")
@@ -468,6 +502,87 @@ class FailureSuite(Own):
             read_all(dump.fd)
             assert dump.finish().error == ""
 
+    @pytest.mark.parametrize("limit", [0, 1])
+    def test_a_limit_of_rows(self, limit: int, at: Executor, undo: RecordingUndo) -> None:
+        with made(self.server, "shop", SMALL):
+            self.server.sql(f"SET GLOBAL sql_select_limit = {limit}")
+            try:
+                with pytest.raises(Precondition, match=f"sql_select_limit is {limit}:") as caught:
+                    self.probe(self.source(database="shop"), at, undo)
+                assert_told(caught.value)
+                with pytest.raises(Precondition):
+                    take(self.item("shop"), at, undo)
+                self.server.sql((caught.value.hint or "").partition(";")[0])
+                assert good(self.item("shop"), at, undo).end.counts["t"] == 2
+            finally:
+                self.server.sql("SET GLOBAL sql_select_limit = DEFAULT")
+
+    def test_tables_that_change_places_meanwhile(self, at: Executor, undo: RecordingUndo) -> None:
+        script = """CREATE TABLE parts (a int PRIMARY KEY) PARTITION BY RANGE (a)
+            (PARTITION a VALUES LESS THAN (2), PARTITION b VALUES LESS THAN (9))
+            \n;;\nINSERT INTO parts VALUES (1), (3)\n;;\nDO SLEEP(1.1)
+            \n;;\nCREATE TABLE u (a int PRIMARY KEY, b text)\n;;\nDO SLEEP(1.1)"""  # what a server notes has whole seconds
+        script = f"{SMALL}\n;;\n{script}"
+        with made(self.server, "shop", script, large=True), self.engine.dump(self.item("shop"), at, undo) as dump:
+            read_some(dump.fd)
+            self.server.sql("RENAME TABLE t TO x, u TO t, x TO u", database="shop")
+            self.server.sql("ALTER TABLE parts DROP PARTITION b", database="shop")
+            read_all(dump.fd)
+            end = dump.finish()
+            self.assert_bad(end)
+            assert end.error == "database 'shop': tables were changed during the dump: 'parts', 't', 'u'"
+
+    def test_a_table_emptied_meanwhile(self, at: Executor, undo: RecordingUndo) -> None:
+        with self.under_way(at, undo) as dump:
+            self.server.sql("TRUNCATE TABLE t", database="shop")
+            read_all(dump.fd)
+            end = dump.finish()
+            self.assert_bad(end)
+            assert "tables were changed during the dump" in str(end.findings[0].hint)
+
+    def test_an_event_that_the_tools_never_end_with(self, at: Executor, undo: RecordingUndo) -> None:
+        event = "CREATE EVENT `e;x` ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT ';"
+        with made(self.server, "shop", f"{SMALL}\n;;\n{event};'"):
+            with pytest.raises(Precondition, match="event 'e;x' holds ';;'") as caught:
+                self.probe(self.source(database="shop"), at, undo)
+            assert_told(caught.value)
+            with pytest.raises(Precondition):
+                take(self.item("shop"), at, undo)
+        with made(self.server, "shop", f"{SMALL}\n;;\n{event}'"):
+            assert good(self.item("shop"), at, undo).end.counts["#events"] == 1
+
+    def test_delimiters_inside_bodies(self, at: Executor, undo: RecordingUndo) -> None:
+        odd = "';;\nDELIMITER ;\nCREATE TABLE `zz` (a int);\n\\'\";;\n'"
+        bodies = [
+            f"CREATE PROCEDURE one() COMMENT 'a;;\\n\\';;\\n' BEGIN SELECT {odd}; END",
+            "CREATE PROCEDURE two() BEGIN /* x';\n;;\nCREATE PROCEDURE `no` */ SELECT 1--1; # ';;\n-- \";;\nEND",
+            f"CREATE TRIGGER three BEFORE INSERT ON t FOR EACH ROW BEGIN -- it's;;\nSET NEW.b = {odd}; END",
+        ]
+        with made(self.server, "shop", SMALL):
+            self.server.sql(*bodies, database="shop")
+            with self.server.connect("shop") as connection, connection.cursor() as cursor:
+                cursor.execute("SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'")
+                cursor.execute("CREATE FUNCTION four() RETURNS text DETERMINISTIC RETURN '\\'\n -- ;;\n")
+            item, before = self.item("shop"), content(self.server, "shop")
+            taken = good(item, at, undo)
+            counts = {kind: count for kind, count in taken.end.counts.items() if kind.startswith("#")}
+            assert counts == {"#tables": 1, "#procedures": 2, "#functions": 1, "#triggers": 1}
+            bring(item, taken.data, "copy", at, undo)
+            assert content(self.server, "copy") == before
+
+    def test_floats_are_told(self, at: Executor, undo: RecordingUndo) -> None:
+        script = "CREATE TABLE f (k float PRIMARY KEY, v float, d double, w float)"
+        script += "\n;;\nCREATE VIEW g AS SELECT * FROM f"
+        with made(self.server, "shop", script):
+            self.server.sql("INSERT INTO f VALUES (16777215, 16777215, 16777215, 1)", database="shop")
+            item = self.item("shop")
+            found = told(self.probe(item.source, at, undo).findings)
+            assert "warning: database 'shop': 'f.v', 'f.w' (FLOAT) come back with 6 digits\n" in found + "\n"
+            assert "'f.k' (FLOAT) come back with 6 digits, and are part of a unique key" in found
+            bring(item, good(item, at, undo).data, "copy", at, undo)
+            rows = self.server.sql("SELECT k + 0e0, d FROM f", database="copy")
+            assert rows == [(16777200, 16777215)], "the tool writes floats whole now: the finding is no longer true"
+
     def test_a_killed_restore_is_recognised(self, at: Executor, undo: RecordingUndo) -> None:
         with made(self.server, "shop", SMALL):
             item = self.item("shop")
@@ -511,6 +626,20 @@ class FailureSuite(Own):
             assert_told(caught.value)
             assert "two" not in caught.value.message, "rows do not belong into messages"
             assert self.server.databases() == ["shop"]
+
+    def test_values_of_rows_stay_out_of_messages(self, at: Executor, undo: RecordingUndo) -> None:
+        script = "CREATE TABLE t (k varchar(60) PRIMARY KEY)"
+        script += "\n;;\nINSERT INTO t VALUES ('it''s my secret for key x y'), ('z')"
+        with made(self.server, "shop", script):
+            item = self.item("shop")
+            data = good(item, at, undo).data
+            first = b"'it\\'s my secret for key x y'"
+            assert first in data
+            wrong = {"for key 'PRIMARY'": (b"'z'", first), "syntax": (b"('z')", b"(z my secret)")}
+            for said, (old, new) in wrong.items():
+                with pytest.raises(RestoreFailed, match=said) as caught:
+                    bring(item, data.replace(old, new), "copy", at, undo)
+                assert "secret" not in f"{caught.value.message} {caught.value.hint}"
 
     def test_the_clients_own_commands_are_off(self, at: Executor, undo: RecordingUndo, tmp_path: Path) -> None:
         with made(self.server, "shop", SMALL):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 QUERY_LIMIT = 60.0  # seconds for one look at a catalog
 CONNECT_LIMIT = 30  # seconds: a server may look for our name in vain before it greets us
+NO_ROW_LIMIT = 2**64 - 1  # both manuals: sql_select_limit
 NAME_LETTERS = 64  # of a database; longer ones are refused by the server
 _PORT = 3306
 _SOCKETS = ("/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108 - where servers put them
@@ -101,6 +103,7 @@ class Session:
         self._target = target
         self._wait = target.wait
         self.server = Server(target.kind, ())  # until it has said so itself
+        self.given_limit = NO_ROW_LIMIT  # rows that a query of a new session gets at most, as of the tools'
 
     def steady(self) -> None:
         """Let no signal end a query from here on: what is being changed must not be left half known."""
@@ -236,6 +239,8 @@ def _line(address: Address) -> socket.socket:
     return line
 
 
+# The server's own limit holds for our first query, too.
+_ALL_ROWS = f"SET @limit = @@SESSION.sql_select_limit, SESSION sql_select_limit = {NO_ROW_LIMIT}"
 # Settings of ours that a server's own must not hinder; the second is MariaDB's, the third MySQL's.
 _QUIET = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', lock_wait_timeout = %s"
 LOCK_WAIT = 60  # seconds that a statement of ours waits for a table that others use
@@ -259,7 +264,9 @@ def connect(target: Target) -> Session:
         raise refused(error, target) from error
     session = Session(connection, target)
     try:
-        session.server = server_of(str(session.value("SELECT VERSION()")), target.where)
+        session.execute(_ALL_ROWS)
+        said, limit = session.execute("SELECT VERSION(), @limit")[0]
+        session.server, session.given_limit = server_of(str(said), target.where), int(limit)
         _check(session, target, encrypted=context is not None)
         session.execute(_QUIET, [LOCK_WAIT])
         session.execute(_NO_LIMIT[session.server.kind])
@@ -289,9 +296,18 @@ def administering(source: Source, at: Executor) -> Iterator[Session]:
         yield session
 
 
+# Where the servers' messages quote what stands in a row (both manuals' error references). A value may hold quotes, and
+# the end may be cut off: what is after it in the message is recognised, else all of the rest goes.
+_VALUES = re.compile(
+    r"(?P<before>Duplicate entry |\bnear |[Ii]ncorrect [^']*?value:? |[Ii]nvalid [^']*?character string: "
+    r"|out of range in |no partition for value |[Cc]annot convert string )"
+    r"(?:\S.*?)(?=(?: for (?:key|column|function) [^ ]*(?: at row \d+)?| at line \d+| from \w+ to \w+| at row \d+)?$)"
+)
+
+
 def one_line(text: object) -> str:
-    """Return a driver's or a program's message in our grammar: one line, no full stop."""
-    return " ".join(str(text).split()).rstrip(".")
+    """Return a driver's or a program's message in our grammar: one line, no full stop, no values of rows."""
+    return " ".join(_VALUES.sub(r"\g<before>'…'", " ".join(str(text).split())).split()).rstrip(".")
 
 
 def code_of(error: BaseException | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from orchestrator.engines._incoming import pipe
@@ -14,7 +14,7 @@ from orchestrator.engines._mysql.census import Census
 from orchestrator.engines._mysql.connection import Session, Target, connect, one_line, target_of
 from orchestrator.engines._mysql.inventory import Inventory, Table
 from orchestrator.engines._mysql.options import Options
-from orchestrator.engines._mysql.probe import look
+from orchestrator.engines._mysql.probe import look, some
 from orchestrator.engines._mysql.quoting import key
 from orchestrator.engines._mysql.relay import Relay
 from orchestrator.engines._mysql.server import Server
@@ -105,13 +105,20 @@ class DatabaseDump:
             raise
         except ResguardoError as error:
             return DumpEnd(error=f"{what}: its objects could not be listed after the dump: {error.message}")
-        lacking = missing(self.census, self.before, after)
-        if lacking:
-            text = f"{what}: the dump lacks {lacking}"
-            hint = "the tool left them out without a word: see that it fits the server, and the user's grants"
-            return DumpEnd(error=text, findings=(Finding("error", text, hint),))
+        if fault := self._fault(after):
+            text = f"{what}: {fault.message}"
+            return DumpEnd(error=text, findings=(replace(fault, message=text),))
         findings = (*said(end, what), *elsewhere(self.census, after, what))
         return DumpEnd(counts=self.census.counts(), counts_exact=True, as_of=self.as_of, findings=findings)
+
+    def _fault(self, after: Inventory) -> Finding | None:
+        """Say what is wrong with a dump that ended well."""
+        if names := changed(self.before, after):
+            return Finding("error", f"tables were changed during the dump: {names}", _CHANGED_HINT)
+        if lacking := missing(self.census, self.before, after):
+            hint = "the tool left them out without a word: see that it fits the server, and the user's grants"
+            return Finding("error", f"the dump lacks {lacking}", hint)
+        return None
 
 
 def missing(census: Census, before: Inventory, after: Inventory) -> str:
@@ -123,7 +130,18 @@ def missing(census: Census, before: Inventory, after: Inventory) -> str:
             return f"{kind}: it holds {census.objects[kind]}, the server has {least}"
     wanted = [table for table in after.tables if ("tables", table.name) in steady and not _is_elsewhere(table)]
     gone = [table.name for table in wanted if key(table.name) not in census.rows]
-    return f"the rows of {', '.join(map(repr, gone[:5]))}" if gone else ""
+    return f"the rows of {some(gone)}" if gone else ""
+
+
+def changed(before: Inventory, after: Inventory) -> str:
+    """Name the tables that were altered or changed places meanwhile; "" for none.
+
+    A snapshot is one of rows: a table that is renamed to another's name, or loses a partition, is read without a word.
+    (One that is emptied or built anew the tools refuse to read themselves, "Table definition has changed".)
+    """
+    made = {table.name: table.created for table in before.tables}
+    names = [table.name for table in after.tables if made.get(table.name, table.created) != table.created]
+    return some(names)
 
 
 def _is_elsewhere(table: Table) -> bool:
@@ -209,12 +227,13 @@ def reason_of(end: Exit) -> str:
     return one_line(lines[0])[:500] if lines else ""
 
 
+_CHANGED_HINT = "run it again when nothing alters them"
 _KNOWN = (
     ("Lost connection", "see the server's log: it was stopped, or the session was ended"),
     ("server has gone away", "see the server's log: it was stopped, or the session was ended"),
     ("execute command denied", "a view runs a function as who asks: GRANT EXECUTE ON the database, too"),
     ("denied", "grant the user what it lacks: see docs/databases/mariadb.md"),
-    ("Table definition has changed", "tables were changed during the dump: run it again when nothing alters them"),
+    ("Table definition has changed", f"tables were changed during the dump: {_CHANGED_HINT}"),
     ("references invalid", "mend or drop the view: SHOW CREATE VIEW shows it"),
     ("doesn't exist", "a table was dropped or renamed during the dump: run it again"),
     ("unknown option", "the client program is too old: install a newer one, or set tools to its folder"),

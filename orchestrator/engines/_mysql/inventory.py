@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from orchestrator.engines._mysql.connection import Session
 
 # The server compares names here without case and trailing spaces: rows of namesakes are sorted out by us.
 _TABLES = """
-SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, COALESCE(DATA_LENGTH, 0) FROM information_schema.TABLES
-WHERE TABLE_SCHEMA = %s
+SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, COALESCE(DATA_LENGTH, 0), CREATE_TIME
+FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s
 """
 _OTHERS = (
     "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, 'triggers' FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s",
@@ -24,17 +25,20 @@ _ROUTINES = {
 }
 _TYPES = {"VIEW": "views", "SEQUENCE": "sequences"}
 _ONE_SNAPSHOT = frozenset({"InnoDB", "ROCKSDB"})
-_LOOK_LIMIT = 300.0  # seconds: the server may open every table
+LOOK_LIMIT = 300.0  # seconds: the server may open every table
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table. type: BASE TABLE, or SYSTEM VERSIONED · bytes: about."""
+    """One table. type: BASE TABLE, or SYSTEM VERSIONED · bytes: about · created: or altered, or (MariaDB) renamed, when
+    that came last.
+    """
 
     name: str
     type: str
     engine: str
     bytes: int
+    created: datetime | None = None
 
     @property
     def torn(self) -> bool:
@@ -63,14 +67,14 @@ def take(session: Session, database: str) -> Inventory:
     """Ask the server for all objects of a database."""
     tables: list[Table] = []
     objects: set[tuple[str, str]] = set()
-    for schema, name, kind, engine, size in session.execute(_TABLES, [database], limit=_LOOK_LIMIT):
+    for schema, name, kind, engine, size, created in session.execute(_TABLES, [database], limit=LOOK_LIMIT):
         if schema != database:
             continue
         objects.add((_TYPES.get(kind, "tables"), str(name)))
         if kind not in _TYPES:
-            tables.append(Table(str(name), str(kind), str(engine), int(size)))
+            tables.append(Table(str(name), str(kind), str(engine), int(size), created))
     for query in _OTHERS:
-        for schema, name, kind in session.execute(query, [database], limit=_LOOK_LIMIT):
+        for schema, name, kind in session.execute(query, [database], limit=LOOK_LIMIT):
             if schema == database:
                 objects.add((_ROUTINES.get(kind, str(kind)), str(name)))
     return Inventory(tuple(sorted(tables, key=lambda table: table.name)), frozenset(objects))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.engines._mysql import header, inventory, rights
+from orchestrator.engines._mysql import header, inventory, rights, settings
 from orchestrator.engines._mysql.connection import Session, connect, target_of
 from orchestrator.engines._mysql.grants import Grants, grants_of
 from orchestrator.engines._mysql.inventory import Inventory
 from orchestrator.engines._mysql.options import ALL, Options
+from orchestrator.engines._mysql.quoting import ident
 from orchestrator.engines._mysql.server import OWN
 from orchestrator.engines._mysql.tools import Tool, dumper
 from orchestrator.model.engine import Facts, Item, Source
@@ -33,6 +34,8 @@ def probe(source: Source, at: Executor, undo: Undo) -> Facts:
         findings = [
             *tool.findings(session.server),
             *(finding for name in names for finding in _of_tables(name, found[name], tool)),
+            *(finding for name in names for finding in _of_floats(session, name)),
+            *settings.of_init_connect(session, grants),
             *rights.of_restoring(grants, options),
         ]
         accounts = options.globals and rights.reads_accounts(grants)
@@ -69,6 +72,7 @@ def look(session: Session, name: str, options: Options, tool: Tool, grants: Gran
     """List a database. Raises RightsMissing when a dump of it would lack something without a word, ToolMissing when it
     could not be loaded again.
     """
+    settings.refuse_partial(session)
     found = inventory.take(session, name)
     routines = len(found.names("procedures", "functions", "packages", "package bodies"))
     held = grants or grants_of(session)
@@ -76,7 +80,22 @@ def look(session: Session, name: str, options: Options, tool: Tool, grants: Gran
     rights.refuse_unseen_views(session, held, name, found.names("views"), options)
     if tool.kind != session.server.kind:
         _refuse_generated(session, name, tool)
+    _refuse_endless(session, name, found)
     return found
+
+
+def _refuse_endless(session: Session, name: str, found: Inventory) -> None:
+    """The tools look for a delimiter that an event does not hold: with `;;` in one they never end, nor say anything."""
+    for event in found.names("events"):
+        if b";;" in _bytes(session.execute(f"SHOW CREATE EVENT {ident(name, event)}")[0][3]):
+            raise Precondition(
+                f"database {name!r}: event {event!r} holds ';;': the tools that dump never come to an end with it",
+                "write the event without ';;', also in its comments and texts: ALTER EVENT",
+            )
+
+
+def _bytes(text: str | bytes | None) -> bytes:
+    return text if isinstance(text, bytes) else (text or "").encode("utf-8", "surrogateescape")
 
 
 _GENERATED = """SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
@@ -94,6 +113,26 @@ def _refuse_generated(session: Session, name: str, tool: Tool) -> None:
             )
 
 
+_FLOATS = """SELECT c.TABLE_SCHEMA, c.TABLE_NAME, c.COLUMN_NAME, EXISTS (SELECT 1 FROM information_schema.STATISTICS s
+    WHERE s.TABLE_SCHEMA = c.TABLE_SCHEMA AND s.TABLE_NAME = c.TABLE_NAME AND s.COLUMN_NAME = c.COLUMN_NAME
+    AND s.NON_UNIQUE = 0)
+FROM information_schema.COLUMNS c JOIN information_schema.TABLES t USING (TABLE_SCHEMA, TABLE_NAME)
+WHERE c.TABLE_SCHEMA = %s AND c.DATA_TYPE = 'float' AND t.TABLE_TYPE <> 'VIEW' ORDER BY 2, 3"""
+
+
+def _of_floats(session: Session, name: str) -> Iterator[Finding]:
+    """Both servers write FLOAT with 6 digits, whoever asks; it has up to 9."""
+    rows = [row for row in session.execute(_FLOATS, [name], limit=inventory.LOOK_LIMIT) if row[0] == name]
+    keys = [f"{table}.{column}" for _, table, column, unique in rows if unique]
+    if rest := [f"{table}.{column}" for _, table, column, unique in rows if not unique]:
+        text = f"database {name!r}: {some(rest)} (FLOAT) come back with 6 digits"
+        yield Finding("warning", text, "make them DOUBLE where more digits matter")
+    if keys:
+        text = f"database {name!r}: {some(keys)} (FLOAT) come back with 6 digits, and are part of a unique key"
+        hint = "values that differ in later digits alone cannot be restored: make them DOUBLE or DECIMAL"
+        yield Finding("warning", text, hint)
+
+
 def _look_at_binlog(session: Session, grants: Grants) -> None:
     if not int(session.value("SELECT @@log_bin")):
         raise Precondition("binlog: the server writes no binary log", "switch it on (log_bin), or leave out binlog")
@@ -104,17 +143,18 @@ def _of_tables(name: str, found: Inventory, tool: Tool) -> Iterator[Finding]:
     torn = [table for table in found.tables if table.torn]
     if torn:
         kinds = ", ".join(sorted({table.engine for table in torn}))
-        text = f"database {name!r}: {_some([table.name for table in torn])} ({kinds}) cannot be read in one snapshot"
+        text = f"database {name!r}: {some([table.name for table in torn])} ({kinds}) cannot be read in one snapshot"
         hint = "what is written to them during the dump may be in it by half: ALTER TABLE … ENGINE = InnoDB"
         yield Finding("warning", text, hint)
     if not tool.writes_history:
         past = [table.name for table in found.tables if table.type == "SYSTEM VERSIONED"]
         if past:
-            text = f"database {name!r}: {tool.text} leaves out the history of {_some(past)}"
+            text = f"database {name!r}: {tool.text} leaves out the history of {some(past)}"
             yield Finding("warning", text, "install mariadb-client 10.11 or newer, or set tools to its folder")
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return a list of names for a message, not too long."""
     few = ", ".join(map(repr, names[:_FEW]))
     return few + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
 

@@ -30,8 +30,7 @@ def refuse_lacking(grants: Grants, server: Server, database: str, routines: int,
     everywhere = options.database == ALL
     statements = []
     if lacking:
-        scope = "*.*" if everywhere else f"{ident(_escaped(database))}.*"
-        statements.append(f"GRANT {', '.join(lacking)} ON {scope} TO {grants.user}")
+        statements.append(_grant(grants, lacking, database, options))
     if blind and not (everywhere and "SELECT" in lacking):
         statements.append(f"GRANT {_of_routines(server)} TO {grants.user}")
     what = [*lacking, *(["the right to read routines"] if blind else [])]
@@ -54,9 +53,8 @@ def refuse_unseen_views(
         try:
             session.execute(f"SHOW FIELDS FROM {ident(database, view)}")
         except RightsMissing as error:
-            scope = "*.*" if options.database == ALL else f"{ident(_escaped(database))}.*"
             text = f"database {database!r}: the user {grants.user} may not look into view {view!r}: {error.message}"
-            raise RightsMissing(text, f"GRANT EXECUTE ON {scope} TO {grants.user}") from error
+            raise RightsMissing(text, _grant(grants, ["EXECUTE"], database, options)) from error
         except (ServerUnreachable, Interrupted):
             raise
         except ResguardoError:
@@ -65,12 +63,16 @@ def refuse_unseen_views(
 
 def first_grant(grants: Grants, options: Options) -> str:
     """Return the GRANT for a user that has none, and therefore sees nothing."""
-    scope = "*.*" if options.database == ALL else f"{ident(_escaped(options.database))}.*"
+    scope = "*.*" if options.database == ALL else f"{ident(grants.pattern(options.database))}.*"
     return f"GRANT {', '.join(NEEDED)} ON {scope} TO {grants.user}"
 
 
-def _escaped(database: str) -> str:
-    return database.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+def _grant(grants: Grants, rights: Sequence[str], database: str, options: Options) -> str:
+    """Return the statement that gives rights and takes none: a grant on one database hides those on patterns."""
+    if options.database == ALL:
+        return f"GRANT {', '.join(rights)} ON *.* TO {grants.user}"
+    every = [*rights, *(right for right in grants.hidden(database) if right not in rights)]
+    return f"GRANT {', '.join(every)} ON {ident(grants.pattern(database))}.* TO {grants.user}"
 
 
 def _sees_routines(grants: Grants, server: Server, database: str, routines: int) -> bool:

@@ -3,7 +3,8 @@ r"""Cut a dump into its pieces while it passes: statements, bodies of routines, 
 What the cutting stands on, for mariadb-dump and mysqldump with `--skip-extended-insert --skip-add-locks`:
 - rows of a table stand between `ALTER TABLE … DISABLE KEYS` and `… ENABLE KEYS`, one INSERT each, all with the same
   beginning. No value holds a line break (they are written as \n): a line that begins as a row does is a row.
-- triggers, events and routines stand between `DELIMITER ;;` and `DELIMITER ;`, each ended by `;;` at a line's end.
+- triggers, events and routines stand between `DELIMITER ;;` and `DELIMITER ;`, each ended by `;;` at a line's end in no
+  string and no comment; what a backslash is depends on the sql_mode that is set before each.
 - everything else is SQL that the server or the tool wrote itself, with backslash escapes: it ends with `;`.
 """
 
@@ -27,6 +28,22 @@ _STATEMENT = re.compile(
 _BLANK = re.compile(rb"(?:\s++|--[^\n]*+\n)*+")
 _CODE = re.compile(rb"(?:\s++|--[^\n]*+\n)*+DELIMITER ;;\n")
 _CODE_ENDS = re.compile(rb"\s*+DELIMITER ;\n")
+_SQL_MODE = re.compile(rb"(?:\s++|--[^\n]*+\n)*+/\*!\d+ SET sql_mode\s*+= '([\w,]*+)' \*/ ;")
+
+
+def _body(*, plain: bool, ansi: bool) -> re.Pattern[bytes]:
+    """Return what a body is up to its end. plain: backslash is a letter · ansi: "…" is a name."""
+    string, quoted = (rb"(?:[^%b]++)*+" if raw else rb"(?:[^%b\\]++|\\.)*+" for raw in (plain, plain or ansi))
+    return re.compile(
+        rb"""(?: [^'"`;\#/-]++ | '%b' | "%b" | `[^`]*+` | \#[^\n]*+\n | --(?=\s)[^\n]*+\n | /\*(?!M?!).*?\*/ | -
+        | /(?!\*(?!M?!))
+        | ;(?!;\n) )*+ ;;\n"""
+        % (string % b"'", quoted % b'"'),
+        re.VERBOSE | re.DOTALL,
+    )
+
+
+_BODY = {(plain, ansi): _body(plain=plain, ansi=ansi) for plain in (False, True) for ansi in (False, True)}
 _BEGIN = re.compile(rb"/\*!40000 ALTER TABLE (" + IDENT + rb") DISABLE KEYS \*/;")
 _AUTOCOMMIT = b"\nset autocommit=0;"  # mysqldump says it there, mariadb-dump before
 _WORDS = rb"(?:[^`()]|" + IDENT + rb")*+"
@@ -59,6 +76,7 @@ class Script:
     def __init__(self) -> None:
         self._buffer = b""
         self._mode: Literal["sql", "code", "rows"] = "sql"
+        self._sql_mode = ""
         self._table = b""
         self._first = b""
         self._before = b""  # the end of what was emitted of a table's rows: a row's beginning may be cut
@@ -98,14 +116,19 @@ class Script:
         raw = self._take(match.end())
         if begin := _BEGIN.fullmatch(raw, start):
             self._mode, self._table, self._first, self._before = "rows", begin[1], b"", b""
-        return Piece("statement", raw)
+        return self._moded(Piece("statement", raw))
 
     def _code(self) -> Piece | None:
         if match := _CODE_ENDS.match(self._buffer):
             self._mode = "sql"
             return Piece("statement", self._take(match.end()))
-        end = self._buffer.find(b";;\n")
-        return None if end < 0 else Piece("code", self._take(end + 3))
+        match = _BODY["NO_BACKSLASH_ESCAPES" in self._sql_mode, "ANSI_QUOTES" in self._sql_mode].match(self._buffer)
+        return None if match is None else self._moded(Piece("code", self._take(match.end())))
+
+    def _moded(self, piece: Piece) -> Piece:
+        if mode := _SQL_MODE.match(piece.raw):
+            self._sql_mode = mode[1].decode()
+        return piece
 
     def _rows(self) -> Piece | None:
         mark = b"\n/*!40000 ALTER TABLE " + self._table + b" ENABLE KEYS */;"
