@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pymongo
 import pytest
@@ -16,7 +18,7 @@ from orchestrator.model.secret import Secret
 from tests.engines.conformance import assert_told, errors, read_all
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers.docker import Box, DockerEngine
-from tests.engines.servers.mongodb import is_full, portable
+from tests.engines.servers.mongodb import PYTHON_BUILD, is_full, portable, program
 from tests.engines.test_mongodb import Options, fill
 from tests.engines.test_mongodb_own import bring, good
 
@@ -24,12 +26,24 @@ from tests.engines.test_mongodb_own import bring, good
 @pytest.fixture
 def box(docker_engine: DockerEngine) -> Iterator[Box]:
     """A server that keeps its data in memory."""
-    server = portable()
+    server = portable(Path(program()))
     given = ["--host", "0.0.0.0", "--port", "27017", "--storage-path", "/data/it", "--log-level", "WARNING"]
     argv = [*server.argv, *(["--bind_ip_all", "--dbpath=/data"] if is_full() else given)]
     with docker_engine.container(argv, memory=["/data"], mounts=server.folders, env=server.env) as made:
         _ready(made)
         yield made
+
+
+def test_the_server_is_started_without_the_links_that_lead_to_it(tmp_path: Path) -> None:
+    if program() != str(PYTHON_BUILD):
+        pytest.skip("does not apply: the server is no Python program")
+    (tmp_path / "tools").symlink_to(PYTHON_BUILD.parents[2])
+    found = portable(tmp_path / "tools" / PYTHON_BUILD.relative_to(PYTHON_BUILD.parents[2]))
+    assert str(tmp_path) not in repr(found)
+    words = [word for word in (*found.argv, *found.folders, *found.env.values()) if word.startswith("/")]
+    assert [os.path.realpath(word) for word in words] == words
+    done = subprocess.run([*found.argv, "--help"], env=found.env, capture_output=True, check=True, timeout=60)
+    assert b"--storage-path" in done.stdout
 
 
 def _ready(box: Box) -> None:

@@ -56,12 +56,12 @@ class Portable:
     env: dict[str, str]
 
 
-def portable() -> Portable:
-    """Name everything by its real path: a link on the way, of .tools or of an interpreter, is not there inside.
+def portable(path: Path) -> Portable:
+    """Return how to start the program at `path`, everything by its real path: a link on the way, of .tools or of an
+    interpreter, is not there inside.
 
     A Python program is not started by its first line, nor in its virtual environment: both name such links.
     """
-    path = Path(program())
     real = path.resolve()
     if not real.read_bytes().startswith(b"#!"):
         return Portable([str(real)], _outside(real.parent), {})
