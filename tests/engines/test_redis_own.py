@@ -672,6 +672,12 @@ def test_in_place_keeps_the_kind_of_file_that_the_server_uses(
     assert os.listdir(server.data) == ["dump.rdb"]
     assert "nodes.conf" in str(kept.findings)
     assert sorted(os.listdir(str(kept.name))) == ["dump.rdb", "nodes.conf"]
+    assert (restored.findings, "appendonlydir" in str(restored.beside)) == ((), True), "true of a copy alone"
+    os.rename(server.data, tmp_path / "lost")
+    again = bring(item, taken.data, tmp_path / "again", at, undo)
+    kept = ENGINE.swap(item, again.name, str(server.data) + "_before_Y", at, undo)
+    assert (kept.name, sorted(os.listdir(server.data))) == (None, ["appendonlydir", "dump.rdb"])
+    assert f"{str(server.data)!r}: a server with" in str([finding.message for finding in kept.findings])
 
 
 def test_in_place_needs_a_stopped_server(
