@@ -521,7 +521,7 @@ class FailureSuite(Own):
         script = """CREATE TABLE parts (a int PRIMARY KEY) PARTITION BY RANGE (a)
             (PARTITION a VALUES LESS THAN (2), PARTITION b VALUES LESS THAN (9))
             \n;;\nINSERT INTO parts VALUES (1), (3)\n;;\nDO SLEEP(1.1)
-            \n;;\nCREATE TABLE u (a int PRIMARY KEY, b text)\n;;\nDO SLEEP(1.1)"""  # what a server notes has whole seconds
+            \n;;\nCREATE TABLE u (a int PRIMARY KEY, b text)\n;;\nDO SLEEP(1.1)"""  # the server notes seconds
         script = f"{SMALL}\n;;\n{script}"
         with made(self.server, "shop", script, large=True), self.engine.dump(self.item("shop"), at, undo) as dump:
             read_some(dump.fd)
@@ -531,6 +531,15 @@ class FailureSuite(Own):
             end = dump.finish()
             self.assert_bad(end)
             assert end.error == "database 'shop': tables were changed during the dump: 'parts', 't', 'u'"
+
+    def test_partitions_exchanged_meanwhile(self, at: Executor, undo: RecordingUndo) -> None:
+        script = SMALL + "\n;;\nCREATE TABLE u (a int PRIMARY KEY)\n;;\nCREATE TABLE parts (a int PRIMARY KEY)"
+        script += " PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (2), PARTITION q VALUES LESS THAN (9))"
+        with made(self.server, "shop", script, large=True), self.engine.dump(self.item("shop"), at, undo) as dump:
+            read_some(dump.fd)
+            self.server.sql("ALTER TABLE parts EXCHANGE PARTITION q WITH TABLE u", database="shop")
+            read_all(dump.fd)
+            assert dump.finish().error == "database 'shop': tables were changed during the dump: 'parts', 'u'"
 
     def test_a_table_emptied_meanwhile(self, at: Executor, undo: RecordingUndo) -> None:
         with self.under_way(at, undo) as dump:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -140,8 +141,12 @@ def changed(before: Inventory, after: Inventory) -> str:
     (One that is emptied or built anew the tools refuse to read themselves, "Table definition has changed".)
     """
     made = {table.name: table.created for table in before.tables}
-    names = [table.name for table in after.tables if made.get(table.name, table.created) != table.created]
-    return some(names)
+    names = {table.name for table in after.tables if made.get(table.name, table.created) != table.created}
+    moved = set(before.numbers.values())
+    for name, number in after.numbers.items():
+        if before.numbers.get(name, number) != number and number in moved:
+            names.add(re.split("#p#", name, flags=re.IGNORECASE)[0])
+    return some(sorted(names))
 
 
 def _is_elsewhere(table: Table) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from orchestrator.engines._mysql.connection import Session
+from orchestrator.model.errors import RightsMissing
 
 # The server compares names here without case and trailing spaces: rows of namesakes are sorted out by us.
 _TABLES = """
@@ -48,10 +50,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Inventory:
-    """tables: only those that hold rows · objects: (kind, name) of everything, tables too."""
+    """tables: only those that hold rows · objects: (kind, name) of everything, tables too · numbers: of InnoDB's
+    tables and partitions, where the user may see them (PROCESS): they go with the rows, whatever the name.
+    """
 
     tables: tuple[Table, ...]
     objects: frozenset[tuple[str, str]]
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Return `#kind` → objects, only for kinds that occur."""
@@ -77,4 +82,18 @@ def take(session: Session, database: str) -> Inventory:
         for schema, name, kind in session.execute(query, [database], limit=LOOK_LIMIT):
             if schema == database:
                 objects.add((_ROUTINES.get(kind, str(kind)), str(name)))
-    return Inventory(tuple(sorted(tables, key=lambda table: table.name)), frozenset(objects))
+    return Inventory(
+        tuple(sorted(tables, key=lambda table: table.name)), frozenset(objects), _numbers(session, database)
+    )
+
+
+_NUMBERED = {"mariadb": "INNODB_SYS_TABLES", "mysql": "INNODB_TABLES"}
+
+
+def _numbers(session: Session, database: str) -> dict[str, int]:
+    query = f"""SELECT SUBSTRING_INDEX(NAME, '/', -1), TABLE_ID FROM information_schema.{_NUMBERED[session.server.kind]}
+        WHERE SUBSTRING_INDEX(NAME, '/', 1) = %s"""  # noqa: S608 - constants
+    try:
+        return {str(name): int(number) for name, number in session.execute(query, [database], limit=LOOK_LIMIT)}
+    except RightsMissing:
+        return {}
