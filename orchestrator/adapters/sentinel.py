@@ -161,7 +161,7 @@ def end(actions: Sequence[Record], first: int, mark: str, grace: float = GRACE) 
     return [f"{len(left)} processes of the run cannot be ended"] if left else []
 
 
-def _end_execs(actions: Sequence[Record]) -> None:
+def end_execs(actions: Sequence[Record]) -> None:
     """Kill what was started inside containers; what the container engine is about to start is waited for."""
     until = time.monotonic() + GRACE
     while actions and time.monotonic() < until:
@@ -300,7 +300,7 @@ def undo(actions: Sequence[Record], owner: Record, prefixes: Sequence[str]) -> l
     mine = [a for a in here if a["pid_namespace"] == namespace]
     problems += end([a for a in mine if a["role"] == "restic"], signal.SIGINT, marker(owner))
     problems += end([a for a in mine if a["role"] != "restic"], signal.SIGTERM, marker(owner))
-    _end_execs([a for a in actions if a["kind"] == "exec"])
+    end_execs([a for a in actions if a["kind"] == "exec"])
     paths = [a for a in actions if a["kind"] in {"remove", "remove_inside"}]
     missing = _put_back([a for a in actions if a["kind"] == "put_back"])
     if problems:

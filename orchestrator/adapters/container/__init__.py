@@ -1,7 +1,9 @@
 """Tools inside containers, through the Docker Engine.
 
 daemon.py the Engine by its SDK · gate.py what waits inside until we are ready, and secrets · frames.py the Engine's
-stream format · proc.py a running tool · inside.py looking into a container's files · executor.py the port `Executor`
+stream format · opening.py, starting.py the start of a tool · proc.py a running tool · watch.py whether its container
+stays · output.py where its output goes · inside.py looking into a container's files · ways.py paths to its sockets ·
+executor.py the port `Executor`
 """
 
 from orchestrator.adapters.container.daemon import Daemon

@@ -75,9 +75,13 @@ def not_ready(container: Container) -> ServerUnreachable:
 
 
 class Daemon:
-    """The Docker Engine at `url`; without one, that which DOCKER_HOST or the current context names. Thread-safe."""
+    """The Docker Engine at `url`; without one, that which DOCKER_HOST or the current context names. Thread-safe.
 
-    def __init__(self, url: str = "") -> None:
+    answer: seconds that it may take to answer a question.
+    """
+
+    def __init__(self, url: str = "", *, answer: float = _ANSWER) -> None:
+        self._answer = answer
         self._lock = threading.Lock()
         self._client: APIClient | None = None
         self._url = url
@@ -126,10 +130,26 @@ class Daemon:
         Raises as `create`.
         """
         with self._told("the container", "see docker ps --all") as client:
-            if self.unix_socket:
-                return _hijack(self.unix_socket, f"/v{client.api_version}/exec/{exec_id}/start")
+            if self.unix_socket or client.base_url.startswith("http://"):
+                connected = self._connected(client.base_url)
+                return _hijack(connected, f"/v{client.api_version}/exec/{exec_id}/start")
             stream = client.exec_start(exec_id, socket=True)
         link: socket.socket = getattr(stream, "_sock", stream)
+        link.settimeout(None)  # a tool may be silent, or take no input, for longer than the Engine may
+        return link
+
+    def _connected(self, url: str) -> socket.socket:
+        """Connect to it without the SDK."""
+        if not self.unix_socket:
+            host, _, port = url.removeprefix("http://").rstrip("/").rpartition(":")
+            return socket.create_connection((host.strip("[]"), int(port)), self._answer)
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            link.settimeout(self._answer)
+            link.connect(self.unix_socket)
+        except BaseException:
+            link.close()
+            raise
         return link
 
     def close(self) -> None:
@@ -157,7 +177,7 @@ class Daemon:
             if context and context.TLSConfig:
                 settings["tls"] = context.TLSConfig
         self._where = _plain(settings["base_url"])
-        return APIClient(version="auto", timeout=_ANSWER, **settings)
+        return APIClient(version="auto", timeout=self._answer, **settings)
 
     @contextmanager
     def _told(self, what: str, hint: str) -> Iterator[APIClient]:
@@ -264,17 +284,14 @@ def _reason(error: BaseException) -> str:
     return " ".join(text.split())[:300].rstrip(".") or type(error).__name__
 
 
-def _hijack(path: str, target: str) -> socket.socket:
-    """Start an exec over the Engine's own socket: nothing that it says at once is lost in a buffer of the SDK's."""
+def _hijack(link: socket.socket, target: str) -> socket.socket:
+    """Start an exec over a connection of its own: nothing that it says at once is lost in a buffer of the SDK's."""
     body = b'{"Detach":false,"Tty":false}'
     head = (
         f"POST {target} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     )
-    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        link.settimeout(_ANSWER)
-        link.connect(path)
         link.sendall(head.encode() + body)
         _accepted(link)
         link.settimeout(None)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from orchestrator.adapters.captured import captured
 from orchestrator.adapters.container import gate, inside
 from orchestrator.adapters.container.daemon import Container, Daemon, not_ready
 from orchestrator.adapters.container.opening import Order
-from orchestrator.adapters.container.proc import LOOK, PAUSED, ContainerProc, Started
+from orchestrator.adapters.container.proc import LOOK, ContainerProc, Started
 from orchestrator.adapters.container.starting import Starter
+from orchestrator.adapters.container.watch import PAUSED
+from orchestrator.adapters.container.ways import Ways
 from orchestrator.adapters.interrupts import PROCESS, Interrupts
-from orchestrator.adapters.journal import Owner
 from orchestrator.model.errors import Bug, NotRunning, ServerUnreachable
 from orchestrator.model.execution import Address, Completed, Undo
 from orchestrator.model.failpoints import reach
@@ -42,6 +41,7 @@ class ContainerExecutor:
         self._paused = paused
         self._lock = threading.Lock()
         self._id = ""
+        self._ways = Ways()
         self._starter = Starter(daemon, self, interrupts)
 
     @property
@@ -97,7 +97,6 @@ class ContainerExecutor:
             deadline=deadline,
             interrupts=self._interrupts,
             on_end=ready.forget,
-            owner=asdict(Owner.me()),
             look=self._look,
             paused=self._paused,
         )
@@ -170,15 +169,14 @@ class ContainerExecutor:
     def _socket(self, container: Container, address: Address) -> Address:
         """Return a path that leads into the container, whatever links there are on the way."""
         try:
-            found = inside.reach(container.pid, address.socket)
+            path = self._ways.path(container, address.socket)
         except inside.HiddenError as error:
+            self._ready()  # one that has ended since tells that
             raise ServerUnreachable(
                 f"the socket {address.socket} of {self.place} cannot be reached from here",
                 "run as root on the host of the Docker Engine; or leave socket out, so that the container's IP is used",
             ) from error
-        if found is None:
+        if path is None:
             hint = "correct socket: its path inside the container; or see whether the server runs"
             raise NotRunning(f"{address.socket} is not there in {self.place}", hint)
-        fd, path = found
-        weakref.finalize(self, os.close, fd)
         return Address(address.host, address.port, path)

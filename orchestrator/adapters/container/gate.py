@@ -21,9 +21,8 @@ SHELL = "/bin/sh"
 # Most secrets of one tool: shells need not know descriptors of more than one digit, 0 to 2 are taken, and 9 is the way
 # out. It is open for writing before we hear "go": a pipe that nobody could write to any more would be at its end.
 SECRETS = 6
-GATE_FAILED = 124  # exit code of a gate that could not do its part and has said why on stderr
-NOT_RELEASED = 125
 
+# Exit codes of its own: 124 it could not do its part and has said why on stderr, 125 it was not released.
 _HELLO = """t=$1; m=$2; shift 2
 [ $m = stream ] || (: >/proc/self/fd/0) 2>/dev/null || m=stream
 command -v "$1" >/dev/null 2>&1 || m=missing

@@ -59,26 +59,6 @@ def _open_below(root: int, path: str) -> int | None:
     raise HiddenError(os.strerror(number))
 
 
-def reach(pid: int, path: str) -> tuple[int, str] | None:
-    """Return a path of this process that leads to `path` inside, and the descriptor that keeps it good; None: nothing.
-
-    It keeps the name of what is not a folder, unless that is a link. Raises HiddenError.
-    """
-    found = locate(pid, path)
-    if found is None:
-        return None
-    status = os.fstat(found)
-    if not stat.S_ISDIR(status.st_mode):
-        folder = locate(pid, os.path.dirname(path))
-        name = os.path.basename(path)
-        if folder is not None:
-            if os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), status):
-                os.close(found)
-                return folder, f"/proc/self/fd/{folder}/{name}"
-            os.close(folder)
-    return found, f"/proc/self/fd/{found}"
-
-
 def status(pid: int, path: str) -> os.stat_result | None:
     """Return what stat(2) says there, None when nothing is. Raises HiddenError."""
     fd = locate(pid, path)
@@ -121,24 +101,32 @@ def place_secrets(
     folder, action, kept = _made(container, 0, undo, place, owner)
 
     def remove() -> None:
-        remove_inside(asdict(action))
-        undo.done(kept)
+        if not remove_inside(asdict(action)):  # a problem is said by who undoes it at the end
+            undo.done(kept)
 
     try:
-        opened = _folder(container.pid, folder)
-        try:
-            for number, content in enumerate(secrets.values()):
-                _write(opened, str(number), content, ids(container.pid, owner))
-        finally:
-            os.close(opened)
+        _fill(container, folder, secrets, owner)
+    except OSError as error:
+        remove()
+        raise HiddenError(str(error)) from error
     except BaseException:
         remove()
         raise
     return {name: f"{folder}/{number}" for number, name in enumerate(secrets)}, remove
 
 
+def _fill(container: Container, folder: str, secrets: Mapping[str, bytes], owner: str) -> None:
+    opened = _folder(container.pid, folder)
+    try:
+        for number, content in enumerate(secrets.values()):
+            _write(opened, str(number), content, ids(container.pid, owner))
+    finally:
+        os.close(opened)
+
+
 def _made(container: Container, size: int, undo: Undo, place: str, user: str) -> tuple[str, RemoveInside, str]:
     """Make a folder in the first place that takes it."""
+    owner = ids(container.pid, user)
     start = start_of(container.pid) or 0
     name = f"{OURS}{token_hex(8)}"
     for wanted in dict.fromkeys((*_ON_DISK, *_IN_MEMORY) if size > _LARGE else (*_IN_MEMORY, *_ON_DISK)):
@@ -150,16 +138,26 @@ def _made(container: Container, size: int, undo: Undo, place: str, user: str) ->
             path = os.path.join(real, name)
             action = RemoveInside(path, container.pid, start, _is_memory(container.pid, real), place)
             kept = undo.register(action)
-            try:
-                os.mkdir(name, 0o700, dir_fd=fd)
-            except OSError:
-                undo.done(kept)
-                continue
-            os.chown(name, *ids(container.pid, user), dir_fd=fd, follow_symlinks=False)
-            return path, action, kept
+            if _make(fd, name, owner):
+                return path, action, kept
+            undo.done(kept)
         finally:
             os.close(fd)
     raise DiskFull(f"{place}: no folder can be made in {', '.join(_IN_MEMORY)}", "give it a tmpfs at /dev/shm or /tmp")
+
+
+def _make(fd: int, name: str, owner: tuple[int, int]) -> bool:
+    """Make a folder of this owner; nothing is left where that cannot be. Raises OSError when it is left."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=fd)
+    except OSError:
+        return False
+    try:
+        os.chown(name, *owner, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        os.rmdir(name, dir_fd=fd)
+        return False
+    return True
 
 
 def _folder(pid: int, path: str) -> int:
@@ -179,17 +177,19 @@ def _write(folder: int, name: str, content: bytes, owner: tuple[int, int]) -> No
 def _is_memory(pid: int, path: str) -> bool:
     """Whether a path lies on a tmpfs there. Source: proc(5), mountinfo."""
     best, kind = "", ""
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            mine, _, theirs = line.partition(" - ")
-            point = mine.split(" ")[4]
-            if f"{path}/".startswith(point.rstrip("/") + "/") and len(point) >= len(best):
-                best, kind = point, theirs.split(" ")[0]
+    for line in _lines(pid, "mountinfo"):
+        mine, _, theirs = line.partition(" - ")
+        point = mine.split(" ")[4]
+        if f"{path}/".startswith(point.rstrip("/") + "/") and len(point) >= len(best):
+            best, kind = point, theirs.split(" ")[0]
     return kind == "tmpfs"
 
 
 def ids(pid: int, user: str) -> tuple[int, int]:
-    """Return (uid, gid), as this host counts them, of a container's user: "", "name", "1000" or "name:group"."""
+    """Return (uid, gid), as this host counts them, of a container's user: "", "name", "1000" or "name:group".
+
+    Raises HiddenError.
+    """
     name, _, group = (user or "0").partition(":")
     uid, gid = _entry(pid, "/etc/passwd", name)
     if group:
@@ -215,9 +215,17 @@ def _entry(pid: int, file: str, name: str) -> tuple[int, int]:
 
 def _outside(pid: int, table: str, number: int) -> int:
     """Return a user's or group's number on this host. Source: user_namespaces(7)."""
-    with open(f"/proc/{pid}/{table}", encoding="ascii") as stream:
-        for line in stream:
-            first, there, count = map(int, line.split())
-            if first <= number < first + count:
-                return there + number - first
+    for line in _lines(pid, table):
+        first, there, count = map(int, line.split())
+        if first <= number < first + count:
+            return there + number - first
     return number
+
+
+def _lines(pid: int, table: str) -> list[str]:
+    """Return what the kernel tells of a process. Raises HiddenError, also when it has ended."""
+    try:
+        with open(f"/proc/{pid}/{table}", encoding="utf-8", errors="replace") as stream:
+            return stream.read().splitlines()
+    except OSError as error:
+        raise HiddenError(str(error)) from error

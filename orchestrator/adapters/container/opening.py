@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from orchestrator.adapters.container.daemon import Container
-from orchestrator.adapters.container.frames import Frames
+from orchestrator.adapters.container.frames import STDOUT, Frames
 from orchestrator.adapters.interrupts import Interrupts
 from orchestrator.adapters.journal import Owner
 from orchestrator.adapters.sentinel import end, marker
@@ -56,7 +56,7 @@ class NoGreetingError(Exception):
 
 @dataclass
 class Opened:
-    """An exec that was started, and its connection. rest: frames that came with the gate's words."""
+    """An exec that was started, and its connection. rest: frames that came with the gate's words and are none."""
 
     exec_id: str
     token: str
@@ -67,7 +67,10 @@ class Opened:
     rest: list[tuple[int, bytes]] = field(default_factory=list)
 
     def word(self, interrupts: Interrupts, tool: str) -> str:
-        """Return the gate's next word. Raises NoGreetingError, DeadlineExceeded, Interrupted."""
+        """Return the gate's next word on stdout; a shell may complain of a locale on stderr before.
+
+        Raises NoGreetingError, DeadlineExceeded, Interrupted.
+        """
         said = b""
         until = time.monotonic() + STARTING
         while not self._is_line(said):
@@ -86,10 +89,10 @@ class Opened:
         except ConnectionError:
             data = b""
         if not data:
-            raise NoGreetingError(_words(said))
+            raise NoGreetingError(_words(b"".join([*(piece for _, piece in self.rest), said])))
         more = b""
         for kind, piece in self.frames.take(memoryview(data)):
-            if self._is_line(said + more):
+            if kind != STDOUT or self._is_line(said + more):
                 self.rest.append((kind, bytes(piece)))  # what the tool says at once is the tool's
             else:
                 more += bytes(piece)
@@ -120,6 +123,11 @@ def _words(said: bytes) -> str:
     return " ".join(said.decode("utf-8", "replace").split())
 
 
+def our_mark() -> str:
+    """Return what names us in the environment of all that we start."""
+    return marker(asdict(Owner.me()))
+
+
 def kill(process: KillProcess) -> None:
     """End a tool and what it started, at once."""
-    end([asdict(process)], signal.SIGKILL, marker(asdict(Owner.me())), 0.0)
+    end([asdict(process)], signal.SIGKILL, our_mark(), 0.0)

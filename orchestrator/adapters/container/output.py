@@ -24,11 +24,6 @@ class Output:
         self._fd = None if fd is None else _own(fd)
         self._wake = wake
 
-    @property
-    def is_open(self) -> bool:
-        """Whether somebody may still read what is written."""
-        return self._fd is not None
-
     def write(self, pieces: Sequence[memoryview]) -> None:
         """Write all; what nobody reads any more is dropped. Raises BrokenPipeError once, when the reader is gone."""
         rest = [piece for piece in pieces if piece]

@@ -8,15 +8,16 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from orchestrator.adapters import sentinel
-from orchestrator.adapters.container.daemon import Container, Daemon, NotThere, not_ready
+from orchestrator.adapters.container.daemon import Container, Daemon, NotThere
 from orchestrator.adapters.container.frames import STDOUT, Frames
+from orchestrator.adapters.container.opening import our_mark
 from orchestrator.adapters.container.output import BUFFER, Output
+from orchestrator.adapters.container.watch import PAUSED, Watch
 from orchestrator.adapters.interrupts import Interrupts, poll
 from orchestrator.adapters.process import Stderr
 from orchestrator.model.errors import Interrupted, ResguardoError, ServerUnreachable
@@ -25,7 +26,6 @@ from orchestrator.model.failpoints import reach
 
 _LOOK = 1.0  # seconds between two looks at what does not tell by itself
 LOOK = 5.0  # seconds between two questions whether the container still runs
-PAUSED = 30.0  # seconds that a container may be paused while a tool runs inside
 _SETTLE = 10.0  # seconds after the streams' end within which the Engine knows the exit code
 _SAME = 3.0  # seconds between the end of a tool's output and the tool's own end
 _KILLED = 137
@@ -68,7 +68,6 @@ class ContainerProc:
         deadline: float | None,
         interrupts: Interrupts,
         on_end: Callable[[], None],
-        owner: Mapping[str, Any],
         look: float = LOOK,
         paused: float = PAUSED,
     ) -> None:
@@ -78,9 +77,8 @@ class ContainerProc:
         self._interrupts = interrupts
         self._until = None if deadline is None else time.monotonic() + deadline
         self._on_end = on_end
-        self._mark = sentinel.marker(owner)
         self._look = look
-        self._paused = paused
+        self._watch = Watch(daemon, started.container, started.tool, paused)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         for fd in (self._wake, self._over):
@@ -88,11 +86,10 @@ class ContainerProc:
         self._stderr = Stderr()
         self._said: str | None = None
         self._exit: Exit | None = None
-        self._trouble: ResguardoError | None = None
+        self._trouble: Exception | None = None
         self._stopped = False
         self._lock = threading.Lock()
         self._output = Output(stdout, self._wake)
-        self._frozen_since: float | None = None
         self._threads = [threading.Thread(target=self._run, name=f"exec-{started.tool}", daemon=True)]
         if stdin is not None:
             given = os.dup(stdin)
@@ -141,7 +138,7 @@ class ContainerProc:
             if self._said is None:
                 self._said = self._stderr.close()
             if self._exit is None:
-                reason = self._trouble.message if self._trouble else "it was stopped"
+                reason = str(self._trouble).partition("\n")[0] if self._trouble else "it was stopped"
                 self._exit = Exit(_KILLED, int(signal.SIGKILL), f"{self._said.rstrip()}\n{reason}".lstrip())
             return self._exit
 
@@ -154,9 +151,9 @@ class ContainerProc:
             self._exit = Exit(end.code, end.signal, end.stderr_tail, timed_out=True)
             return self._exit
 
-    def _kill(self, grace: float) -> None:
-        """Interrupt, then kill the tool and what it started in its session."""
-        sentinel.end([asdict(self._started.action)], signal.SIGINT, self._mark, grace)
+    def _kill(self, grace: float) -> bool:
+        """Interrupt, then kill the tool and what it started in its session; return whether that is certain."""
+        return not sentinel.end([asdict(self._started.action)], signal.SIGINT, our_mark(), grace)
 
     def _give_up(self) -> None:
         """End the carrying threads, whatever they wait for."""
@@ -168,17 +165,27 @@ class ContainerProc:
 
     def _run(self) -> None:
         """Carry the streams to their end, find out how the tool ended, and only then let the reader see the end."""
+        over = False
         try:
             self._carry()
             self._assert_complete()
             self._exit = self._settle()
-        except ResguardoError as error:
-            self._trouble = error
-            self._kill(0.0)
+            over = True
+        except Exception as error:  # noqa: BLE001 - raised where the tool is waited for
+            self._trouble = self._trouble or self._explained(error)
+            over = self._kill(0.0)
         finally:
-            self._finish()
+            self._finish(over=over)
 
-    def _finish(self) -> None:
+    def _explained(self, error: Exception) -> Exception:
+        if not isinstance(error, OSError):
+            return error
+        where = f"{self._started.tool} in container {self._started.container.name}"
+        text = f"what goes in and out of {where} cannot be passed on: {error.strerror or error}"
+        return ResguardoError(text, "see whether a disk is full; run again")
+
+    def _finish(self, *, over: bool) -> None:
+        """over: nothing of the tool runs any more; else the sentinel must go on knowing it."""
         os.eventfd_write(self._wake, 1)
         with suppress(OSError):  # input that nobody takes any more would be waited for
             self._started.link.shutdown(socket.SHUT_RDWR)
@@ -187,7 +194,8 @@ class ContainerProc:
         self._started.link.close()
         self._output.close()
         reach("child.reaped")
-        self._on_end()
+        if over:
+            self._on_end()
         os.eventfd_write(self._over, 1)
 
     def _carry(self) -> None:
@@ -196,23 +204,37 @@ class ContainerProc:
         buffer = memoryview(bytearray(BUFFER))
         checked = time.monotonic()
         while not poll((self._wake,), 0):
-            if poll((link.fileno(), self._wake), min(_LOOK, self._look)):
+            if link.fileno() in poll((link.fileno(), self._wake), min(_LOOK, self._look)):
                 count = self._receive(link, buffer)
                 if not count:
                     break
                 self._deliver(buffer[:count])
             if time.monotonic() - checked >= self._look:
-                self._check()
+                self._watch.check()
                 checked = time.monotonic()
+        if self._trouble is None and not self._stopped and not self._started.frames.whole:
+            raise self._cut("in the middle of a frame")
         for thread in self._threads[1:]:
             if thread.name == "exec-stdout":
                 self._await(thread)
+        if self._trouble is not None:
+            raise self._trouble
 
     def _receive(self, link: socket.socket, buffer: memoryview) -> int:
         try:
             return link.recv_into(buffer)
-        except OSError:  # the end; the exit code tells which
-            return 0
+        except OSError as error:
+            # A UNIX socket gives all that was sent, and then says that the tool has left some of its input unread.
+            if self._stopped or (isinstance(error, ConnectionResetError) and link.family == socket.AF_UNIX):
+                return 0
+            raise self._cut(error.strerror or str(error)) from error
+
+    def _cut(self, why: str) -> ServerUnreachable:
+        """Return what to raise when the connection to the Engine was lost. Raises what happened to the container."""
+        self._watch.check()
+        where = f"container {self._started.container.name}"
+        text = f"the connection to {self._started.tool} in {where} was cut: {why}"
+        return ServerUnreachable(text, "see dockerd's log; run again")
 
     def _deliver(self, data: memoryview) -> None:
         try:
@@ -253,6 +275,9 @@ class ContainerProc:
             with self._told_of_no_reader():
                 while self._output.splice(source):
                     pass
+        except OSError as error:
+            self._trouble = self._trouble or self._explained(error)
+            os.eventfd_write(self._wake, 1)
         finally:
             os.close(source)
 
@@ -270,7 +295,7 @@ class ContainerProc:
                 self._kill(0.0)
                 os.eventfd_write(self._wake, 1)
             if not over:
-                self._check()
+                self._watch.check()
 
     def _is_filled(self) -> bool:
         """Whether there is output that nobody has taken yet."""
@@ -303,13 +328,13 @@ class ContainerProc:
         if self._started.source is not None:
             return  # this stream had none of its output
         until = time.monotonic() + _SAME
-        while not self._stopped and self._started.frames.whole and time.monotonic() < until:
+        while not self._stopped and time.monotonic() < until:
             if self._code() is not None:
                 return
             time.sleep(0.01)
         if self._stopped:
             return
-        self._check()
+        self._watch.check()
         text = f"the output of {self._started.tool} in container {self._started.container.name} ended before it did"
         raise ServerUnreachable(text, "see dockerd's log; run again")
 
@@ -325,7 +350,7 @@ class ContainerProc:
             time.sleep(pause)
             pause = min(2 * pause, _LOOK)
             if pause == _LOOK:
-                self._check()
+                self._watch.check()
         if code != 0 and not self._stopped:
             self._look_again(code)
         return Exit(code, code - _MIRRORED if _MIRRORED < code < _MIRRORED + 65 else None, self._tail())
@@ -337,16 +362,16 @@ class ContainerProc:
     def _look_again(self, code: int) -> None:
         """See whether the container's end was the tool's; of a kill the Engine learns container by container."""
         until = time.monotonic() + (_KILLED_TOO if code == _KILLED else 0.0)
-        self._assert_same()
+        self._watch.assert_same()
         while time.monotonic() < until and not self._stopped:
             time.sleep(0.05)
-            self._assert_same()
+            self._watch.assert_same()
 
     def _code(self) -> int | None:
         try:
             running, code, _ = self._daemon.state(self._started.exec_id)
         except NotThere:
-            self._assert_same()
+            self._watch.assert_same()
             raise
         return None if running else code
 
@@ -355,35 +380,3 @@ class ContainerProc:
             if self._said is None:
                 self._said = self._stderr.close()
             return self._said
-
-    def _check(self) -> None:
-        """See that the container still runs. Raises ServerUnreachable."""
-        now = self._now()
-        if now.status != "paused":
-            self._frozen_since = None
-            self._assert_same(now)
-            return
-        since = self._frozen_since = self._frozen_since or time.monotonic()
-        if time.monotonic() - since >= self._paused:
-            self._raise_changed(not_ready(now), "docker unpause it, and do not pause it during backups")
-
-    def _assert_same(self, now: Container | None = None) -> None:
-        before = self._started.container
-        now = now or self._now()
-        if not now.running and now.status != "paused":
-            self._raise_changed(not_ready(now))
-        if now.started != before.started:
-            self._raise_changed(ServerUnreachable(f"container {before.name} was restarted", f"docker logs {now.name}"))
-
-    def _now(self) -> Container:
-        before = self._started.container
-        try:
-            return self._daemon.inspect(before.id)
-        except NotThere:
-            gone = ServerUnreachable(f"container {before.name} was removed", "it must stay during backups; run again")
-            self._raise_changed(gone)
-            raise
-
-    def _raise_changed(self, why: ResguardoError, hint: str | None = None) -> None:
-        text = f"{why.message}, while {self._started.tool} ran inside it"
-        raise ServerUnreachable(text, hint or why.hint) from why

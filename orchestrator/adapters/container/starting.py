@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from secrets import token_hex
 from typing import Protocol
 
 from orchestrator.adapters.container import gate, inside
 from orchestrator.adapters.container.daemon import Container, Daemon, NotThere, Refused, no_such_user, not_ready
-from orchestrator.adapters.container.opening import STARTING, NoGreetingError, Opened, Order, kill
+from orchestrator.adapters.container.opening import STARTING, NoGreetingError, Opened, Order, kill, our_mark
 from orchestrator.adapters.interrupts import Interrupts
-from orchestrator.adapters.journal import Owner
 from orchestrator.adapters.launch import name_process
-from orchestrator.adapters.sentinel import EXEC, MARKER, is_marked, marker
+from orchestrator.adapters.sentinel import EXEC, MARKER, end_execs, is_marked
 from orchestrator.model.errors import (
     DeadlineExceeded,
     Precondition,
@@ -48,16 +47,13 @@ class Place(Protocol):
 class Ready:
     """A tool that is let go, or about to: all that the running of it needs.
 
-    action: the process as the sentinel knows it · registered: its ID there, "" for one that has ended already ·
-    source: readable end of its output where that does not come through the Engine · forget: to call at its end.
+    action: the process as the sentinel knows it · source: readable end of its output where that does not come through
+    the Engine · forget: to call at its end.
     """
 
-    def __init__(
-        self, opened: Opened, action: KillProcess, registered: str, source: int | None, forget: Callable[[], None]
-    ) -> None:
+    def __init__(self, opened: Opened, action: KillProcess, source: int | None, forget: Callable[[], None]) -> None:
         self.opened = opened
         self.action = action
-        self.registered = registered
         self.source = source
         self.forget = forget
 
@@ -85,14 +81,15 @@ class Starter:
     def _behind_gate(self, order: Order) -> Opened | None:
         """Start the gate, and wait until it says that it is there; None: the container has no shell."""
         token = token_hex(12)
+        placed = _placed(order)
         argv = gate.command(
-            _placed(order).argv,
+            placed.argv,
             token,
             secrets=len(order.secrets),
             direct=order.may_be_direct,
             stdin=order.stdin is not None,
         )
-        opened = self._open(_placed(order), argv, token)
+        opened = self._attach(placed, self._create(placed, argv, token), token)
         try:
             word = opened.word(self._interrupts, order.tool)
             self._assert_found(order, word)
@@ -129,7 +126,7 @@ class Starter:
             if isinstance(error, (OSError, NoGreetingError)):
                 raise self._changed(order) from error
             raise
-        return Ready(opened, process, action, source, lambda: undo.done(action))
+        return Ready(opened, process, source, lambda: undo.done(action))
 
     def _assert_alive(self, order: Order, process: KillProcess) -> None:
         if not process.start:
@@ -164,10 +161,12 @@ class Starter:
         except inside.HiddenError as error:
             raise self.out_of_reach() from error
         named = undo.register(KillExec(token))
+        exec_id = ""
         opened: Opened | None = None
         try:
             order = _placed(order, places)
-            opened = self._open(order, order.argv, token)
+            exec_id = self._create(order, order.argv, token)
+            opened = self._attach(order, exec_id, token)
             process = self._born(order, opened)
             reach("child.blocked")
             action = undo.register(process) if process.start else ""
@@ -177,8 +176,9 @@ class Starter:
                     opened.link.shutdown(socket.SHUT_WR)
         except BaseException:
             if opened is not None:
-                self._kill(opened)
-            undo.done(named)
+                opened.link.close()
+            if self._is_over(exec_id, token):
+                undo.done(named)
             remove()
             raise
         undo.done(named)
@@ -188,14 +188,26 @@ class Starter:
                 undo.done(action)
             remove()
 
-        return Ready(opened, process, action, None, forget)
+        return Ready(opened, process, None, forget)
 
-    def _kill(self, opened: Opened) -> None:
-        with suppress(ResguardoError):
-            _, _, pid = self._daemon.state(opened.exec_id)
-            if is_marked(pid, opened.token, EXEC):
-                kill(name_process(pid, "dump"))
-        opened.link.close()
+    def _is_over(self, exec_id: str, token: str) -> bool:
+        """Kill what was started; return whether it is certain that nothing of it runs or may still begin to.
+
+        The Engine may start what it was asked to long after we have given up the wait for its answer.
+        """
+        if not exec_id or self._has_ended(exec_id):
+            return True
+        end_execs([asdict(KillExec(token))])
+        return self._has_ended(exec_id)
+
+    def _has_ended(self, exec_id: str) -> bool:
+        try:
+            running, code, _ = self._daemon.state(exec_id)
+        except NotThere:
+            return True
+        except ResguardoError:
+            return False
+        return not running and code is not None
 
     def _born(self, order: Order, opened: Opened) -> KillProcess:
         """Wait until the Engine's process has become the tool; one that has ended since has no start time."""
@@ -218,10 +230,18 @@ class Starter:
 
     # --- both --------------------------------------------------------------------------------------------------------
 
-    def _open(self, order: Order, argv: Sequence[str], token: str) -> Opened:
-        try:
-            exec_id = self._daemon.create(order.container.id, argv, _environment(order, token), order.user)
+    def _create(self, order: Order, argv: Sequence[str], token: str) -> str:
+        with self._explained(order):
+            return self._daemon.create(order.container.id, argv, _environment(order, token), order.user)
+
+    def _attach(self, order: Order, exec_id: str, token: str) -> Opened:
+        with self._explained(order):
             return Opened(exec_id, token, self._daemon.attach(exec_id))
+
+    @contextmanager
+    def _explained(self, order: Order) -> Iterator[None]:
+        try:
+            yield
         except (Refused, NotThere) as error:
             raise self._changed(order) from error
         except RightsMissing as error:
@@ -242,8 +262,11 @@ class Starter:
             raise self.out_of_reach()
         return pid
 
-    def out_of_reach(self) -> Precondition:
-        """Say that we cannot see into the container."""
+    def out_of_reach(self) -> ResguardoError:
+        """Say that we cannot see into the container, or that it ran a moment ago. Raises as `Place.container`."""
+        found = self._where.container()
+        if not found.running:
+            return not_ready(found)
         return Precondition(
             f"the processes of {self._where.place} cannot be seen from here, so nothing could end what we start there",
             "run as root on the host of the Docker Engine; inside a container with --pid=host",
@@ -301,7 +324,7 @@ def _environment(order: Order, token: str) -> list[str]:
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
-        MARKER: marker(asdict(Owner.me())),
+        MARKER: our_mark(),
         EXEC: token,
         **order.env,
     }

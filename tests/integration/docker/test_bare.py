@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.adapters import sentinel
+from orchestrator.adapters.container import ContainerExecutor, Daemon
 from orchestrator.adapters.undo import RunUndo
-from orchestrator.model.errors import ToolMissing
+from orchestrator.model.errors import ServerUnreachable, ToolMissing
 from orchestrator.model.execution import RemoveInside
 from tests.engines.servers.docker import Box, DockerEngine
 
@@ -78,6 +81,57 @@ def test_secrets_without_a_shell(scratch: Box, undo: RunUndo) -> None:
     done = at.run([BUSYBOX, "stat", "-c", "%a %u", "{secret:one}"], undo=undo, secrets=secrets, user="1234")
     assert done.stdout == b"600 1234\n"
     assert left(scratch) == []
+
+
+class Deaf(Daemon):
+    """An Engine that does what it is asked to, "at once" or "late", and whose answer is lost."""
+
+    when = ""
+    begun: socket.socket | None = None
+    asked = ""
+
+    def attach(self, exec_id: str) -> socket.socket:
+        if not self.when:
+            return super().attach(exec_id)
+        self.asked = exec_id
+        if self.when == "at once":
+            self.begin()
+        raise ServerUnreachable("the Engine does not answer: timed out")
+
+    def begin(self) -> None:
+        self.begun = super().attach(self.asked)
+
+
+@pytest.mark.parametrize("when", ["at once", "late"])
+def test_a_tool_is_never_forgotten_that_may_run(scratch: Box, undo: RunUndo, when: str) -> None:
+    daemon = Deaf(scratch.engine.url)
+    at = ContainerExecutor(daemon, scratch.name)
+    assert at.run([BUSYBOX, "true"], undo=undo).exit.ok
+    daemon.when = when
+    with pytest.raises(ServerUnreachable, match="timed out"):
+        at.start([BUSYBOX, "sleep", "1000"], undo=undo)
+    if when == "late":
+        daemon.begin()
+        undo.close()
+    assert daemon.begun is not None
+    daemon.begun.close()
+    daemon.close()
+    assert scratch.processes() == []
+
+
+def test_a_secret_that_cannot_be_removed_is_told(scratch: Box, undo: RunUndo) -> None:
+    secrets = {"one": b"x"}
+    proc = scratch.executor().start([BUSYBOX, "tail", "-f", "{secret:one}"], undo=undo, secrets=secrets)
+    (folder,) = left(scratch)
+    name = folder.removeprefix(f"/proc/{scratch.pid}/root")
+    within = ["nsenter", "-t", str(scratch.pid), "-m", BUSYBOX]
+    subprocess.run([*within, "mount", "-t", "tmpfs", "none", name], check=True, timeout=20)
+    proc.stop()
+    undo.close()
+    subprocess.run([*within, "umount", name], check=True, timeout=20)
+    shutil.rmtree(folder)
+    (problem,) = undo.problems
+    assert problem.startswith(f"{name} in container {scratch.name} cannot be removed: ")
 
 
 def test_a_private_folder(box: Box, undo: RunUndo) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from orchestrator.adapters.container import ContainerExecutor
+from orchestrator.adapters.container import ContainerExecutor, Daemon
 from orchestrator.adapters.undo import RunUndo
 from orchestrator.model.errors import RightsMissing, ServerUnreachable, ToolMissing
 from tests.engines.servers.docker import Box, DockerEngine
@@ -53,3 +56,48 @@ def test_no_such_container(docker_engine: DockerEngine, undo: RunUndo) -> None:
     with pytest.raises(ServerUnreachable) as caught:
         ContainerExecutor(docker_engine.daemon, "absent").start(["id"], undo=undo)
     assert caught.value.hint
+
+
+@contextmanager
+def over_tcp(path: str) -> Iterator[str]:
+    """The Engine's socket behind a port of this machine."""
+
+    def carry(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    links: list[socket.socket] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                theirs = listener.accept()[0]
+                links.extend((theirs, engine := socket.socket(socket.AF_UNIX)))
+                engine.connect(path)
+                for pair in ((theirs, engine), (engine, theirs)):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for link in links:
+            link.close()
+
+
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+def test_a_tool_may_be_silent_for_longer_than_the_engine(box: Box, undo: RunUndo, way: str) -> None:
+    with ExitStack() as stack:
+        path = str(box.engine.root / "docker.sock")
+        url = box.engine.url if way == "unix" else stack.enter_context(over_tcp(path))
+        daemon = Daemon(url, answer=1.0)
+        stack.callback(daemon.close)
+        given = os.urandom(3_000_000)  # more than fits on the way, so that giving it has to wait, too
+        words = ["sh", "-c", "sleep 2; cat; sleep 2; echo end"]
+        done = ContainerExecutor(daemon, box.name).run(words, undo=undo, stdin=given)
+        assert done.exit.ok, done.exit
+        assert done.stdout == given + b"end\n"
