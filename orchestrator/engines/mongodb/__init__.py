@@ -1,8 +1,8 @@
 """MongoDB: a database as mongodump's archive, read by mongodump or by the driver, restored under a new name.
 
 options.py what can be set · connection.py answers that end · catalogue.py what a database holds · archive.py, crc64.py
-the format, strictly · moment.py snapshots and the oplog · mongodump.py the tool · producing.py, dump.py · incoming.py,
-loading.py, restore.py the way back · people.py users and roles · verify.py
+the format, strictly · moment.py snapshots and the oplog · mongodump.py, whole.py the tool · producing.py, dump.py ·
+incoming.py, loading.py, restore.py the way back · people.py users and roles · verify.py
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.engines._incoming import pipe
-from orchestrator.engines.mongodb import moment, mongodump, people
+from orchestrator.engines.mongodb import moment, mongodump, people, whole
 from orchestrator.engines.mongodb.archive import MAGIC, TERM, block, end, prelude
 from orchestrator.engines.mongodb.catalogue import Described, absent, describe, exists, renamed
 from orchestrator.engines.mongodb.connection import Server, Target, code_of, connect, explained, one_line, target_of
@@ -104,7 +104,7 @@ class _Program:
 
 
 def _by_mongodump(stack: ExitStack, item: Item, program: _Program, server: Server) -> Dump:
-    as_of, oplog, found = moment.clock(server), moment.Oplog(server), describe(server, item.name)
+    as_of, oplog, before = moment.clock(server), moment.Oplog(server), whole.expected(server, item.name)
     given, secrets = mongodump.arguments(program.target, item.name)
     read, write = pipe()
     after = ExitStack()
@@ -133,8 +133,13 @@ def _by_mongodump(stack: ExitStack, item: Item, program: _Program, server: Serve
     production = Production(produce, after)
     stack.callback(production.close)
     stack.callback(proc.stop)
+
+    def judged() -> tuple[bool, Sequence[Finding]]:
+        exact, findings = _quiet(server, oplog, before.found)
+        return exact, (*findings, *whole.assert_whole(server, oplog, before, production))
+
     production.start()
-    return MongoDump(production.sink.fd, _trailer(), item, production, as_of, lambda: _quiet(server, oplog, found))
+    return MongoDump(production.sink.fd, _trailer(), item, production, as_of, judged)
 
 
 def _quiet(server: Server, oplog: moment.Oplog, found: Sequence[Described]) -> tuple[bool, Sequence[Finding]]:
