@@ -571,7 +571,7 @@ class FailureSuite(Own):
             self.server.sql(*bodies, database="shop")
             with self.server.connect("shop") as connection, connection.cursor() as cursor:
                 cursor.execute("SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'")
-                cursor.execute("CREATE FUNCTION four() RETURNS text DETERMINISTIC RETURN '\\'\n -- ;;\n")
+                cursor.execute("CREATE FUNCTION four() RETURNS text DETERMINISTIC RETURN CONCAT('\\', -- ;;\n'')")
             item, before = self.item("shop"), content(self.server, "shop")
             taken = good(item, at, undo)
             counts = {kind: count for kind, count in taken.end.counts.items() if kind.startswith("#")}
@@ -644,7 +644,7 @@ class FailureSuite(Own):
             data = good(item, at, undo).data
             first = b"'it\\'s my secret for key x y'"
             assert first in data
-            wrong = {"for key 'PRIMARY'": (b"'z'", first), "syntax": (b"('z')", b"(z my secret)")}
+            wrong = {"for key '(t.)?PRIMARY'": (b"'z'", first), "syntax": (b"('z')", b"(z my secret)")}
             for said, (old, new) in wrong.items():
                 with pytest.raises(RestoreFailed, match=said) as caught:
                     bring(item, data.replace(old, new), "copy", at, undo)
