@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.site import Site
 from tests.engines.servers.docker import Box, DockerEngine
+from tests.engines.servers.postgresql import newest_binaries
 from tests.integration.docker.postgres import PASSWORD, postgres_in, psql
 
 SHOP = """
@@ -71,7 +72,7 @@ def test_a_backup_comes_back(shop: Site, server: Box) -> None:
     assert run["result"] == "success"
     manifest = manifest_of(shop)
     image = manifest["sources"][0]["server"]["image"]
-    assert image.startswith("rsg-host:1@sha256:")
+    assert image.startswith("resguardo-host:1@sha256:")
     assert manifest["sources"][0]["server"]["version"]
     psql(server, "DROP DATABASE IF EXISTS copy", "postgres")
     done = shop.json("restore", "shop", "--latest", "--as", "copy")
@@ -191,10 +192,24 @@ def test_no_such_container_and_no_engine(shop: Site, server: Box) -> None:
     assert shop.points() == []
 
 
+def lock(box: Box, table: str) -> None:
+    """Hold a table's lock as long as the server lives."""
+    api = box.engine.client.api
+    sql = f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)"
+    words = [f"{newest_binaries()}/psql", "-Xq", "-h", "/tmp", "-U", "postgres", "-d", "shop", "-c", sql]
+    api.exec_start(api.exec_create(box.id, words, user="postgres")["Id"], detach=True)
+    asked = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND granted"
+    until = time.monotonic() + 30
+    while psql(box, asked) != "1":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def test_the_container_dies_during_the_dump(site: Site, docker_engine: DockerEngine) -> None:
     site.policy(STREAMED)
     with postgres_in(docker_engine, SHOP) as box:
         configured(site, box, ", globals: false")
+        lock(box, "orders")  # the dump waits for it
         running = site.start("backup")
         until = time.monotonic() + 60
         while not any("pg_dump" in words and "--version" not in words for words in left_in(box)):

@@ -25,6 +25,7 @@ the Engine itself starts another with `DockerEngine()` as a context manager.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import random
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _APPLETS = ("sh", "cat", "id", "env", "dd", "ls", "sleep", "rm", "yes", "head", "mkdir", "stat", "tail", "test", "kill")
+_FOLDER = "resguardo-docker-"
+_YOUNG = 60.0  # seconds
 _PASSWD = "root:x:0:0::/root:/bin/sh\napp:x:1234:1234::/tmp:/bin/sh\n"
 
 
@@ -148,10 +151,12 @@ class DockerEngine:
     """start(), close(); also a context manager. url: what DOCKER_HOST must be."""
 
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="rsg-dk-", dir="/tmp"))
+        remove_stale()
+        self.root = Path(tempfile.mkdtemp(prefix=_FOLDER, dir="/tmp"))
+        self._alive = _locked(self.root)
         self.url = f"unix://{self.root}/docker.sock"
         self.log = self.root / "log"
-        self._bridge = f"rsg{random.SystemRandom().randrange(16**8):08x}"
+        self._bridge = _bridge(self.root)
         self._process: subprocess.Popen[bytes] | None = None
         self._subnet: socket.socket | None = None
         self._count = 0
@@ -231,7 +236,7 @@ class DockerEngine:
         bridge, host, none or container:ID · more: for the SDK's create_host_config.
         """
         self._count += 1
-        name = name or f"rsg-{os.getpid()}-{self._count}"
+        name = name or f"resguardo-{os.getpid()}-{self._count}"
         binds = {place: {"bind": place, "mode": "rw"} for place in mounts}
         if image == "host":
             binds |= {place: {"bind": place, "mode": "ro"} for place in ("/usr", "/etc/alternatives")}
@@ -278,13 +283,10 @@ class DockerEngine:
         self.stop()
         if "client" in self.__dict__:
             self.client.close()
-        self._end_rest()
-        subprocess.run(["ip", "link", "del", self._bridge], check=False, capture_output=True, timeout=20)
+        _remove(self.root)
         if self._subnet is not None:
             self._subnet.close()
-        for place in reversed(self._mounted()):
-            subprocess.run(["umount", "-l", place], check=False, capture_output=True, timeout=20)
-        shutil.rmtree(self.root, ignore_errors=True)
+        os.close(self._alive)
 
     def __enter__(self) -> DockerEngine:
         try:
@@ -296,29 +298,6 @@ class DockerEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _end_rest(self) -> None:
-        """End containerd and what it left, after dockerd was killed: their command lines name our folder."""
-        for _ in range(50):
-            left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid)]
-            if not left:
-                return
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
-
-    def _is_ours(self, pid: int) -> bool:
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            return False
-        name = words.split(b"\0")[0].rpartition(b"/")[2]
-        return name.startswith((b"containerd", b"docker")) and os.fsencode(self.root) in words
-
-    def _mounted(self) -> list[str]:
-        points = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-        return [point for point in points if point.startswith(f"{self.root}/")]
-
     def _connect(self) -> None:
         """Make a bridge with a subnet that no other test process uses."""
         used = subprocess.run(["ip", "-o", "-4", "addr"], check=True, capture_output=True, text=True, timeout=20).stdout
@@ -327,7 +306,7 @@ class DockerEngine:
                 socket.AF_UNIX
             )  # a name that is free again when this process is gone, whatever ends it
             try:
-                lock.bind(f"\0rsg-docker-subnet-{number}")
+                lock.bind(f"\0resguardo-docker-subnet-{number}")
             except OSError:
                 lock.close()
                 continue
@@ -343,7 +322,7 @@ class DockerEngine:
             subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
 
     def _image(self, name: str) -> str:
-        tag = f"rsg-{name}:1"
+        tag = f"resguardo-{name}:1"
         if not self.client.api.images(name=tag):
             done = subprocess.run(
                 ["docker", "-H", self.url, "import", "-", tag],
@@ -354,6 +333,76 @@ class DockerEngine:
             )
             assert done.returncode == 0, done.stderr
         return tag
+
+
+# --- what an Engine leaves, also one whose tests were killed ----------------------------------------------------------
+
+
+def remove_stale() -> None:
+    """Remove what killed test processes left: folders that nobody holds any more, and the bridges named like them."""
+    for root in Path("/tmp").glob(f"{_FOLDER}*"):
+        with suppress(OSError):
+            if time.time() - root.stat().st_mtime < _YOUNG:
+                continue  # it may not be locked yet
+            alive = _locked(root)
+            _remove(root)
+            os.close(alive)
+
+
+def _locked(root: Path) -> int:
+    """Hold a folder as long as this process lives. Raises BlockingIOError when another one does."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _bridge(root: Path) -> str:
+    """Return an Engine's network interface: 15 letters at most."""
+    return f"resg-{root.name.removeprefix(_FOLDER)}"
+
+
+def _remove(root: Path) -> None:
+    """End what still runs there, and remove its bridge and its files."""
+    _end_rest(root)
+    subprocess.run(["ip", "link", "del", _bridge(root)], check=False, capture_output=True, timeout=20)
+    for place in reversed(_mounted(root)):
+        subprocess.run(["umount", "-l", place], check=False, capture_output=True, timeout=20)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _end_rest(root: Path) -> None:
+    """End the daemons that were killed or left alone, whose command lines name the folder, and their containers."""
+    ids: list[bytes] = []
+    with suppress(OSError):
+        ids = [os.fsencode(name) for name in os.listdir(root / "root/containers")]
+    for _ in range(50):
+        left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_of(pid, root, ids)]
+        if not left:
+            return
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _is_of(pid: int, root: Path, ids: Sequence[bytes]) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        groups = Path(f"/proc/{pid}/cgroup").read_bytes()
+    except OSError:
+        return False
+    name = words.split(b"\0")[0].rpartition(b"/")[2]
+    is_daemon = name.startswith((b"containerd", b"docker")) and os.fsencode(f"{root}/") in words
+    return is_daemon or (bool(words) and any(each in groups for each in ids))
+
+
+def _mounted(root: Path) -> list[str]:
+    points = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in points if point.startswith(f"{root}/")]
 
 
 def _rootfs(name: str) -> bytes:
