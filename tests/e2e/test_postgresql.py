@@ -71,7 +71,13 @@ def test_rows_alone_come_back_by_hand_only(site: Site, server: PostgresServer) -
     assert server.psql("SELECT count(*) FROM pg_database WHERE datname = 'back'") == "0"
 
 
-@pytest.mark.parametrize("given", [{"include": "['shp_*']"}, {"database": "shop_a", "tables": "[ordres]"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"include": "['shp_*']"},
+        pytest.param({"database": "shop_a", "tables": "[ordres]"}, marks=pytest.mark.slow),
+    ],
+)
 def test_what_matches_nothing_makes_no_point(given: dict[str, str], site: Site, server: PostgresServer) -> None:
     configure(site, server, **given)
     told = site.run("backup", code=None)

@@ -126,9 +126,16 @@ class TestTables:
                 {*FULL} - {"public.session", "audit.log", "audit.old"},
             ),
             ("custom", {"tables": ["customer", "orders"]}, {"public.customer", "public.orders"}),
-            ("plain", {"tables": ["audit.*"], "exclude_tables": ["*.old"]}, {"audit.log"}),
+            pytest.param(
+                "plain", {"tables": ["audit.*"], "exclude_tables": ["*.old"]}, {"audit.log"}, marks=pytest.mark.slow
+            ),
             ("plain", {"tables": ["measure"], "exclude_tables": ["measure_2"]}, {"public.measure_1"}),
-            ("custom", {"exclude_tables": ["Odd.One.it's \"a*"]}, {*FULL} - {'"Odd.One"."it\'s ""a*"'}),
+            pytest.param(
+                "custom",
+                {"exclude_tables": ["Odd.One.it's \"a*"]},
+                {*FULL} - {'"Odd.One"."it\'s ""a*"'},
+                marks=pytest.mark.slow,
+            ),
             ("plain", {"tables": ["it's \"a*b"]}, {'public."it\'s ""a*b"'}),
         ],
     )
@@ -181,7 +188,7 @@ class TestTables:
 
 
 class TestContent:
-    @pytest.mark.parametrize("form", ["plain", "custom"])
+    @pytest.mark.parametrize("form", ["plain", pytest.param("custom", marks=pytest.mark.slow)])
     def test_definitions_alone(self, form: str, shop: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
         item = data_item(source_of(shop, database="shop", content="schema", format=form), at, undo)
         taken = good(item, at, undo)
@@ -195,7 +202,7 @@ class TestContent:
         finally:
             shop.psql("DROP DATABASE again")
 
-    @pytest.mark.parametrize("form", ["plain", "custom"])
+    @pytest.mark.parametrize("form", ["plain", pytest.param("custom", marks=pytest.mark.slow)])
     def test_rows_alone_are_for_tables_that_are_there(
         self, form: str, shop: PostgresServer, at: Executor, undo: RecordingUndo, tmp_path: Path
     ) -> None:
