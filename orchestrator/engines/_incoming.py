@@ -103,6 +103,7 @@ class Incoming:
         self._judge.start()
         self._pour: threading.Thread | None = None
         self._complete = False
+        self._held = -1
 
     def _await(self, data: Data) -> None:
         try:
@@ -174,7 +175,10 @@ class Incoming:
             self.consumer.stop(0.0)
         finally:
             self._close()  # tells the producer that nobody reads on
-            os.close(write)
+            if self.consumer.refused:
+                self._held = write  # it may have been started, and is stopped once we know it: until then no end
+            else:
+                os.close(write)
 
     def whole(self) -> bool:
         """Whether every byte was handed on and the verdict was good."""
@@ -206,6 +210,9 @@ class Incoming:
             self._close()
         else:
             self._pour.join(5.0)
+        held, self._held = self._held, -1
+        if held >= 0:
+            os.close(held)
 
 
 def read_whole(data: Data, limit: int, what: str, hint: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 from typing import cast
 
 import pytest
@@ -85,8 +86,11 @@ def test_a_verdict_that_fails_is_said() -> None:
         read_whole(data, 10, "the words", "none")
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["known before", "known after"])
 @pytest.mark.parametrize("wrong", ["verdict", "change"])
-def test_the_client_is_stopped_before_its_input_ends(wrong: str) -> None:
+def test_the_client_is_stopped_before_its_input_ends(wrong: str, late: bool) -> None:
+    """Also a client that had been started, and was not known to us, when it was to be stopped."""
+
     def change(block: bytes) -> bytes:
         if wrong == "change" and not block:
             raise TypeError("odd")
@@ -94,6 +98,10 @@ def test_the_client_is_stopped_before_its_input_ends(wrong: str) -> None:
 
     with Fed(b"words", TypeError("odd") if wrong == "verdict" else None) as data, Incoming(data) as incoming:
         client = Client(incoming.pour(b"head ", change=change))
+        until = time.monotonic() + 30
+        while late and not incoming.consumer.refused and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.05 if late else 0.0)
         incoming.consumer.attach(cast("Proc", client))
         assert client.over.wait(30)
         assert client.ended is False
