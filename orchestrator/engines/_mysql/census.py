@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from orchestrator.engines._mysql.quoting import EITHER
+from orchestrator.engines._mysql.quoting import EITHER, unquoted
 from orchestrator.engines._mysql.script import Piece, Script
 
 _DEFINER = rb"(?:/\*!\d+ DEFINER=" + EITHER + rb"@" + EITHER + rb"\*/ )?"
@@ -28,6 +28,14 @@ _KINDS = {
     b"PACKAGE": "packages",
     b"PACKAGE BODY": "package bodies",
 }
+# What the server writes itself; a trigger's name stands there as it was typed.
+_NAMED = {
+    "sequences": re.compile(rb"CREATE SEQUENCE (" + EITHER + rb")"),
+    "views": re.compile(rb"/\*!50001 VIEW (" + EITHER + rb") AS "),
+    "events": re.compile(rb"/\*!\d+ EVENT (" + EITHER + rb") "),
+    "procedures": re.compile(rb" PROCEDURE (" + EITHER + rb")\("),
+    "functions": re.compile(rb" FUNCTION (" + EITHER + rb")\("),
+}
 
 
 class Census:
@@ -37,6 +45,7 @@ class Census:
         self._script = Script()
         self.rows: dict[str, int] = {}
         self.objects: Counter[str] = Counter()
+        self.names: dict[str, set[str]] = {}  # of those objects whose name is seen
 
     def feed(self, block: bytes) -> None:
         """Take a block. Raises NotUnderstoodError."""
@@ -56,6 +65,8 @@ class Census:
             self.rows[piece.table] = self.rows.get(piece.table, 0) + piece.rows
         elif kind := kind_of(piece):
             self.objects[kind] += 1
+            if (pattern := _NAMED.get(kind)) and (match := pattern.search(piece.raw)):
+                self.names.setdefault(kind, set()).add(unquoted(match[1]))
 
 
 def kind_of(piece: Piece) -> str:

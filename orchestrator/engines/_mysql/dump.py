@@ -129,6 +129,10 @@ def missing(census: Census, before: Inventory, after: Inventory) -> str:
         least, most = (sum(1 for found, _ in objects if found == kind) for objects in (steady, ever))
         if not least <= census.objects[kind] <= most:
             return f"{kind}: it holds {census.objects[kind]}, the server has {least}"
+        seen = census.names.get(kind, set())
+        lost = {name for found, name in steady if found == kind} - seen
+        if lost and len(seen) == census.objects[kind]:
+            return f"{kind}: {some(sorted(lost))}"
     wanted = [table for table in after.tables if ("tables", table.name) in steady and not _is_elsewhere(table)]
     gone = [table.name for table in wanted if key(table.name) not in census.rows]
     return f"the rows of {some(gone)}" if gone else ""
