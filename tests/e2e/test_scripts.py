@@ -47,7 +47,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program and return how it ended, with its output as text."""
     given = {**os.environ, **(env or {})}
-    return subprocess.run(argv, cwd=cwd, env=given, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, cwd=cwd, env=given, capture_output=True, text=True, timeout=200, check=False)
 
 
 def library(body: str, *names: str, **env: str) -> subprocess.CompletedProcess[str]:

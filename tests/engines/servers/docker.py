@@ -116,7 +116,17 @@ class Box:
         return str(output.decode(errors="replace"))
 
     def pause(self) -> None:
-        self.engine.client.api.pause(self.id)
+        """Freeze it; on a busy machine a process may fork on for too long, and the Engine gives up."""
+        from docker.errors import APIError  # noqa: PLC0415 - slow, and seldom needed
+
+        for left in reversed(range(20)):
+            try:
+                return self.engine.client.api.pause(self.id)
+            except APIError as error:
+                if not left or "unable to freeze" not in str(error):
+                    raise
+                time.sleep(0.25)
+        return None
 
     def unpause(self) -> None:
         self.engine.client.api.unpause(self.id)
