@@ -173,6 +173,32 @@ def test_all_lists_what_accepts_connections_and_is_wanted(
     assert all(item.bytes for item in facts.items)
 
 
+def test_settings_of_the_user_change_nothing(server: PostgresServer, at: Executor, undo: RecordingUndo) -> None:
+    settings = {
+        "datestyle": "'German, DMY'",
+        "standard_conforming_strings": "off",
+        "array_nulls": "off",
+        "intervalstyle": "sql_standard",
+        "extra_float_digits": "-15",
+        "bytea_output": "escape",
+        "timezone": "'Asia/Kolkata'",
+    }
+    table = r"""CREATE TABLE t AS SELECT ARRAY[1, NULL, 3] AS a, 1 / 3.0::float8 AS f,
+        timestamptz '2026-03-04 05:06:07+02' AS t,
+        interval '1 mon -2 days 03:04:05.678' AS i, '\x00ff5c27'::bytea AS b, E'back\\slash \'q' AS s"""
+    with made(server, "shop", table):
+        before = content(server, "shop")
+        try:
+            server.psql("".join(f"ALTER ROLE postgres SET {name} = {value};" for name, value in settings.items()))
+            item = data_item(source_of(server, database="shop"), at, undo)
+            taken = good(item, at, undo)
+            assert bring(item, taken.data, "again", at, undo).findings == ()
+            assert not errors(ENGINE.verify(item, "again", taken.end.counts, at, undo))
+        finally:
+            server.psql("ALTER ROLE postgres RESET ALL")
+        assert content(server, "again") == before
+
+
 SPECIAL = r"""
 CREATE ROLE "own'er"; CREATE ROLE reader
 ;;CREATE DATABASE special TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' OWNER "own'er"

@@ -126,8 +126,8 @@ def _driver_error() -> type[Exception]:
     return psycopg.Error
 
 
-# Settings of roles and databases that would end a long, idle transaction, hide rows, change how names are read, or let
-# a crash of the server undo what we have called done.
+# Settings of roles and databases that would end a long, idle transaction, hide rows, change how names, texts and times
+# are read, or let a crash of the server undo what we have called done.
 _QUIET = (
     (90000, "statement_timeout", "0"),
     (90300, "lock_timeout", "0"),
@@ -136,6 +136,8 @@ _QUIET = (
     (170000, "transaction_timeout", "0"),
     (90000, "default_transaction_read_only", "off"),
     (90000, "search_path", "''"),
+    (90000, "datestyle", "'ISO'"),
+    (90000, "standard_conforming_strings", "on"),
     (90500, "row_security", "off"),
 )
 _DURABLE = "SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'"

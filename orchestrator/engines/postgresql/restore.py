@@ -36,7 +36,7 @@ from orchestrator.model.waiting import poll
 DATA_ONLY = "data"  # begins the extension of a dump that holds rows alone
 FOOTER = b"-- PostgreSQL database dump complete"
 # Settings of the restoring role must not hinder it; those of the database are applied after the data.
-_WRITABLE = "-c default_transaction_read_only=off -c statement_timeout=0"
+_WRITABLE = "-c default_transaction_read_only=off -c statement_timeout=0 -c array_nulls=on"
 UNFINISHED = "resguardo: being restored, not complete"  # until the end, so that a killed restore is recognised
 _HEAD = 1 << 18  # bytes within which a dump's own description of its database must end
 
