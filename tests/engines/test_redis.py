@@ -26,7 +26,7 @@ from orchestrator.model.errors import (
 )
 from orchestrator.model.execution import Executor
 from orchestrator.model.secret import Secret
-from tests.engines.conformance import StreamConformance, read_all
+from tests.engines.conformance import HANDFUL, StreamConformance, read_all
 from tests.engines.recording import RecordingUndo
 from tests.engines.servers.redis import PASSWORD, RedisServer, content, functions
 
@@ -115,6 +115,7 @@ def started_on(folder: str, *, in_place: bool = False) -> Iterator[RedisServer]:
 
 class TestRedis(StreamConformance):
     engine_name = "redis"
+    handful = HANDFUL
     places: ClassVar[tuple[str, ...]] = ("host", "container")
     broken: ClassVar[Mapping[str, type[ResguardoError] | None]] = {
         "no server": ServerUnreachable,
