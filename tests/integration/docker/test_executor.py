@@ -96,8 +96,8 @@ def test_a_tool_may_be_silent_for_longer_than_the_engine(box: Box, undo: RunUndo
         url = box.engine.url if way == "unix" else stack.enter_context(over_tcp(path))
         daemon = Daemon(url, answer=1.0)
         stack.callback(daemon.close)
-        given = os.urandom(3_000_000)  # more than fits on the way, so that giving it has to wait, too
-        words = ["sh", "-c", "sleep 2; cat; sleep 2; echo end"]
+        given = bytes(40_000_000)  # more than fits on the way, so that giving it has to wait, too
+        words = ["sh", "-c", "sleep 2; busybox wc -c; sleep 2; echo end"]
         done = ContainerExecutor(daemon, box.name).run(words, undo=undo, stdin=given)
         assert done.exit.ok, done.exit
-        assert done.stdout == given + b"end\n"
+        assert done.stdout == b"40000000\nend\n"
