@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from orchestrator.engines._databases import ALL
 from orchestrator.engines._mysql import header, inventory, rights, settings
 from orchestrator.engines._mysql.connection import Session, connect, target_of
 from orchestrator.engines._mysql.grants import Grants, grants_of
 from orchestrator.engines._mysql.inventory import Inventory
-from orchestrator.engines._mysql.options import ALL, Options
+from orchestrator.engines._mysql.options import Options
 from orchestrator.engines._mysql.quoting import ident
 from orchestrator.engines._mysql.server import OWN
 from orchestrator.engines._mysql.tools import Tool, dumper
@@ -56,8 +57,7 @@ def _names(session: Session, options: Options, grants: Grants) -> list[str]:
         return [options.database]
     names = sorted(str(name) for (name,) in session.execute("SHOW DATABASES"))
     names = [name for name in names if name.lower() not in OWN and not name.startswith("#mysql50#")]
-    if unmatched := options.unmatched(names):
-        raise Precondition(f"include: no database matches {unmatched[0]!r}", "correct include, or create the database")
+    options.assert_matched(names)
     if not names:
         text = f"the server shows no database to {grants.user}"
         raise Precondition(text, f"{rights.first_grant(grants, options)}; or disable the source")

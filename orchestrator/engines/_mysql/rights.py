@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.engines._databases import ALL
 from orchestrator.engines._mysql.connection import Session
 from orchestrator.engines._mysql.grants import Grants
-from orchestrator.engines._mysql.options import ALL, Options
+from orchestrator.engines._mysql.options import Options
 from orchestrator.engines._mysql.quoting import ident
 from orchestrator.engines._mysql.server import Server
 from orchestrator.model.errors import Interrupted, ResguardoError, RightsMissing, ServerUnreachable

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.engines._server import Mode, ServerOptions, Tls
+from orchestrator.engines._databases import ALL, DatabaseOptions
+from orchestrator.engines._server import Mode, Tls
 from orchestrator.policy.base import Flag
 from orchestrator.policy.fault import fault
 
-ALL = "all"
-Pattern = Annotated[str, Field(min_length=1)]
 ReadPreference = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
 
 
@@ -41,7 +39,7 @@ class MongodbTls(Tls):
         return self.mode or ("verify-full" if self.ca else "require" if self.cert else "disable")
 
 
-class Options(ServerOptions):
+class Options(DatabaseOptions):
     """The keys of a `databases:` entry with `engine: mongodb`, beside the common ones.
 
     database: one name, or `all` for each one but `local` and `config`, of which `include` and `exclude` choose some.
@@ -54,14 +52,6 @@ class Options(ServerOptions):
         min_length=1,
         description="One database, or `all`: each one but `local` and `config`.",
         examples=["hub"],
-    )
-    include: tuple[Pattern, ...] = Field(
-        default=(),
-        description="With `database: all`: names or patterns (* ?) of those to take; each must match one.",
-        examples=[["shop_*"]],
-    )
-    exclude: tuple[Pattern, ...] = Field(
-        default=(), description="With `database: all`: names or patterns (* ?) to leave out.", examples=[["test_*"]]
     )
     auth_database: str = Field(
         default="admin", min_length=1, description="The database that the user was created in.", examples=["hub"]
@@ -90,9 +80,6 @@ class Options(ServerOptions):
 
     @model_validator(mode="after")
     def _consistent(self) -> Options:
-        for name in ("include", "exclude"):
-            if getattr(self, name) and self.database != ALL:
-                raise fault(f"{name} is given beside one database", f"{name} goes with database: all")
         if self.consistency == "snapshot" and self.dumper == "mongodump":
             raise fault("mongodump cannot read a snapshot", "set dumper to driver or auto, or leave out consistency")
         if self.socket and not self.socket.endswith(".sock"):
@@ -100,16 +87,3 @@ class Options(ServerOptions):
         if self.socket and self.replica_set:
             raise fault("replica_set is given beside a socket", "members of a replica set are reached by host and port")
         return self
-
-    def wants(self, database: str) -> bool:
-        """Whether `all` covers this database."""
-        taken = not self.include or any(_matches(pattern, database) for pattern in self.include)
-        return taken and not any(_matches(pattern, database) for pattern in self.exclude)
-
-    def unmatched(self, databases: list[str]) -> list[str]:
-        """Return the patterns of `include` that match no database."""
-        return [pattern for pattern in self.include if not any(_matches(pattern, name) for name in databases)]
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return name == pattern or fnmatchcase(name, pattern)

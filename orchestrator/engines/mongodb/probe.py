@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from orchestrator.engines._databases import ALL
 from orchestrator.engines.mongodb import moment, mongodump, people
 from orchestrator.engines.mongodb.catalogue import Described, absent, describe, exists
 from orchestrator.engines.mongodb.connection import Server, connect, target_of
-from orchestrator.engines.mongodb.options import ALL, Options
+from orchestrator.engines.mongodb.options import Options
 from orchestrator.engines.mongodb.reading import raw
 from orchestrator.model.engine import Facts, Item, Source
 from orchestrator.model.errors import Interrupted, Precondition, ResguardoError, ServerUnreachable
@@ -56,8 +57,7 @@ def _names(server: Server, options: Options) -> list[str]:
     told = server.command("admin", {"listDatabases": 1, "nameOnly": True, "authorizedDatabases": False})["databases"]
     names = sorted(str(each["name"]) for each in told)
     names = [name for name in names if name not in _OWN]
-    if unmatched := options.unmatched(names):
-        raise Precondition(f"include: no database matches {unmatched[0]!r}", "correct include, or create the database")
+    options.assert_matched(names)
     wanted = [name for name in names if options.wants(name)]
     # users and roles are the globals' matter; others put collections of their own into admin
     wanted = [name for name in wanted if name != "admin" or describe(server, name)]

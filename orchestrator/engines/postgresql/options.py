@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.engines._server import ServerOptions
+from orchestrator.engines._databases import ALL, DatabaseOptions, Pattern
 from orchestrator.policy.base import Flag, Whole
 from orchestrator.policy.fault import fault
 from orchestrator.policy.paths import LocalPath
 from orchestrator.policy.secret_ref import SecretRef
 from orchestrator.policy.units import Duration
 
-ALL = "all"
-Pattern = Annotated[str, Field(min_length=1)]
 
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether a name is this one, or fits it as a pattern (* ? [)."""
-    return name == pattern or fnmatchcase(name, pattern)
-
-
-class Options(ServerOptions):
+class Options(DatabaseOptions):
     """The keys of a `databases:` entry with `engine: postgresql`, beside the common ones.
 
     host, port, socket (a directory) or service (of service_file) say where the server is; without any of them it is
@@ -60,14 +51,6 @@ class Options(ServerOptions):
         min_length=1,
         description="One database, or `all`: each that accepts connections and is no template.",
         examples=["hub"],
-    )
-    include: tuple[Pattern, ...] = Field(
-        default=(),
-        description="With `database: all`: names or patterns (* ?) of those to take; each must match one.",
-        examples=[["shop_*"]],
-    )
-    exclude: tuple[Pattern, ...] = Field(
-        default=(), description="With `database: all`: names or patterns (* ?) to leave out.", examples=[["test_*"]]
     )
     content: Literal["all", "schema", "data"] = Field(
         default="all",
@@ -124,9 +107,6 @@ class Options(ServerOptions):
     def _consistent(self) -> Options:
         if self.service_file and not self.service:
             raise fault("service_file needs service", "name the section to read")
-        for key in ("include", "exclude"):
-            if getattr(self, key) and self.database != ALL:
-                raise fault(f"{key} is given beside one database", "it goes with database: all")
         if self.content == "schema" and (self.tables or self.exclude_tables):
             raise fault("tables are chosen for their rows, and content: schema takes none", "leave out one of them")
         if self.container and (self.tls.ca or self.tls.cert):
@@ -134,8 +114,3 @@ class Options(ServerOptions):
         if self.container and self.service:
             raise fault("service and container exclude each other", "give port, user and password themselves")
         return self
-
-    def wants(self, database: str) -> bool:
-        """Whether `all` covers this database."""
-        taken = not self.include or any(matches(pattern, database) for pattern in self.include)
-        return taken and not any(matches(pattern, database) for pattern in self.exclude)

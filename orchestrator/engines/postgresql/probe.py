@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator.engines._databases import ALL
 from orchestrator.engines.postgresql import configuration, locks
 from orchestrator.engines.postgresql.connection import Session, connect
-from orchestrator.engines.postgresql.options import ALL, Options, matches
+from orchestrator.engines.postgresql.options import Options
 from orchestrator.engines.postgresql.quoting import ident
 from orchestrator.engines.postgresql.restore import DATA_ONLY
 from orchestrator.engines.postgresql.selection import select
@@ -107,9 +108,7 @@ def _names(session: Session, options: Options) -> list[str]:
     if options.database != ALL:
         return [options.database]
     names = [str(name) for (name,) in session.execute(_DATABASES)]
-    for pattern in options.include:
-        if not any(matches(pattern, name) for name in names):
-            raise Precondition(f"include: no database matches {pattern!r}", "correct include, or create the database")
+    options.assert_matched(names)
     wanted = [name for name in names if options.wants(name)]
     if not wanted:
         raise Precondition(f"exclude leaves none of {len(names)} databases", "correct exclude, or disable the source")

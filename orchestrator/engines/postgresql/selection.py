@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator.engines._databases import matches
 from orchestrator.engines.postgresql import counts
 from orchestrator.engines.postgresql.connection import Session
-from orchestrator.engines.postgresql.options import Options, matches
+from orchestrator.engines.postgresql.options import Options
 from orchestrator.model.errors import Precondition
 
 # A table's names are its own and those of the partitioned tables above it: these hold no rows themselves.
