@@ -86,8 +86,10 @@ matrix_row() {
         run=(inside "$root" root)
     fi
     version=$("${run[@]}" bash -c "$(matrix_version "$program")" 2>/dev/null | grep -oE '[0-9]+\.[0-9.]+[0-9a-z]*' | head -n 1)
+    # with CI=true a row whose server is not there fails, and does not pass by skipping
     # shellcheck disable=SC2154 # the caller's
-    "${run[@]}" .venv/bin/python -m pytest -q -m 'not slow' -k 'not container' -p no:cacheprovider "${sideways[@]}" \
+    "${run[@]}" env CI=true .venv/bin/python -m pytest -q -p tests.skips -p no:cacheprovider \
+        -m 'not slow' -k 'not container' "${sideways[@]}" \
         --junitxml="/var/tmp/resguardo-matrix.xml" "${tests[@]}" || status=$?
     "$VENV/bin/python" "$PROJECT/scripts/lib/matrix_table.py" line "$root/var/tmp/resguardo-matrix.xml" \
         "$system" "$version" "$where" >>"$MATRIX_LINES"

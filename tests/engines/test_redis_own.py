@@ -520,7 +520,7 @@ def test_tls(certificates: Path, at: Executor, undo: RecordingUndo) -> None:
         assert problem(data_item(without), at, undo)
 
 
-def test_files_of_tls_are_this_hosts(certificates: Path, sidecar: Box, undo: RecordingUndo) -> None:
+def test_files_of_tls_are_this_hosts_with_a_container(certificates: Path, sidecar: Box, undo: RecordingUndo) -> None:
     """Also where redis-cli runs in a container, which does not see them."""
     port = free_port()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
